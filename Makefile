@@ -1,0 +1,38 @@
+# The two commands of the README; both set up everything they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test check unit format docs constraints clean
+
+demo: $(INSTALLED)  ## a sandbox account, a full sync into DuckDB, what was loaded and three queries
+	$(BIN)/python pipelines/klaviyo_demo.py
+
+test: check unit  ## everything: format, lint, types, tests
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+unit: $(INSTALLED)
+	$(BIN)/pytest
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(INSTALLED)  ## write again what docs/ takes from the code
+	$(BIN)/python docs/generate.py
+
+constraints: $(INSTALLED)  ## pin what is installed now
+	printf '# The versions that everything here is tested with. Written by: make constraints\n' > constraints.txt
+	$(BIN)/pip freeze --exclude-editable | grep -v '@' | sort -f >> constraints.txt
+
+clean:
+	rm -rf .venv demo
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $(INSTALLED)

@@ -1,0 +1,19 @@
+"""A local server that stands for Klaviyo: for trials, tests and benchmarks.
+
+    from datetime import UTC, datetime
+    from sandbox import Account, Sandbox
+
+    account = Account(seed=7, now=datetime(2026, 6, 30, 12, tzinfo=UTC), events=3000)
+    with Sandbox(account) as server:
+        ...  # http requests to server.url with the key pk_sandbox
+
+It follows Klaviyo's rules, extracted from Klaviyo's OpenAPI file, and knows nothing of any client. `python -m sandbox`
+runs it from the command line.
+"""
+
+from .account import Account
+from .faults import Fault
+from .limits import Limiter
+from .server import Request, Sandbox
+
+__all__ = ["Account", "Fault", "Limiter", "Request", "Sandbox"]

@@ -1,0 +1,54 @@
+"""Ids and pseudo-random numbers computed from a number, so that a record needs no memory."""
+
+from __future__ import annotations
+
+from functools import cache
+
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+HALF = 36**3
+SPACE = HALF * HALF
+MASK = (1 << 64) - 1
+
+
+def mix(number: int, salt: int) -> int:
+    """64 well-mixed bits of a number (splitmix64)."""
+    x = (number * 0x9E3779B97F4A7C15 + salt * 0xD1B54A32D192ED03 + 0x8CB92BA72F3D8DD7) & MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
+    return x ^ (x >> 31)
+
+
+@cache
+def triplets() -> list[bytes]:
+    """All three-digit numbers of base 36, in order."""
+    return [f"{a}{b}{c}".encode() for a in DIGITS for b in DIGITS for c in DIGITS]
+
+
+class Codec:
+    """Numbers below 36**6 to ids and back: a prefix and six digits that show no order.
+
+    Args:
+        prefix: start of each id.
+        salt: ids of different salts differ.
+    """
+
+    def __init__(self, prefix: str, salt: int) -> None:
+        self.prefix = prefix.encode()
+        # odd and no multiple of 3: coprime to the space, hence a bijection
+        self.factor = (mix(salt, 101) % SPACE // 6) * 6 + 1
+        self.shift = mix(salt, 102) % SPACE
+        self._inverse = pow(self.factor, -1, SPACE)
+
+    def encode(self, number: int) -> bytes:
+        """The id of a number."""
+        x = (number * self.factor + self.shift) % SPACE
+        table = triplets()
+        return self.prefix + table[x // HALF] + table[x % HALF]
+
+    def decode(self, text: str) -> int | None:
+        """The number of an id; None if it is no id of this codec."""
+        prefix = self.prefix.decode()
+        digits = text.removeprefix(prefix)
+        if not text.startswith(prefix) or len(digits) != 6 or any(digit not in DIGITS for digit in digits):
+            return None
+        return (int(digits, 36) - self.shift) * self._inverse % SPACE

@@ -1,0 +1,175 @@
+"""What resources there are and how they relate: one row a type. Another collection is a row here plus its records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relationship to resources of a type; `many` tells to-many from to-one."""
+
+    type: str
+    many: bool = True
+
+
+def one(kind: str) -> Relation:
+    """A to-one relationship."""
+    return Relation(kind, many=False)
+
+
+def collection(kind: str) -> str:
+    """Path segment of a type: `flow-action` -> `flow-actions`."""
+    if kind == "template-universal-content":
+        return kind
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+
+
+RELATIONS: dict[str, dict[str, Relation]] = {
+    "account": {},
+    "attribution": {
+        "event": one("event"),
+        "attributed-event": one("event"),
+        "campaign": one("campaign"),
+        "campaign-message": one("campaign-message"),
+        "flow": one("flow"),
+        "flow-message": one("flow-message"),
+        "flow-message-variation": one("flow-message"),
+    },
+    "campaign": {"campaign-messages": Relation("campaign-message"), "tags": Relation("tag")},
+    "campaign-message": {"campaign": one("campaign"), "template": one("template"), "image": one("image")},
+    "campaign-recipient-estimation": {},
+    "catalog-category": {"items": Relation("catalog-item")},
+    "catalog-item": {"variants": Relation("catalog-variant"), "categories": Relation("catalog-category")},
+    "catalog-variant": {"item": one("catalog-item")},
+    "conversation": {"profile": one("profile")},
+    "coupon": {"coupon-codes": Relation("coupon-code")},
+    "coupon-code": {"coupon": one("coupon"), "profile": one("profile")},
+    "coupon-code-bulk-create-job": {"coupon-codes": Relation("coupon-code")},
+    "custom-metric": {"metrics": Relation("metric")},
+    "data-source": {},
+    "event": {"profile": one("profile"), "metric": one("metric"), "attributions": Relation("attribution")},
+    "flow": {"flow-actions": Relation("flow-action"), "tags": Relation("tag")},
+    "flow-action": {"flow": one("flow"), "flow-messages": Relation("flow-message")},
+    "flow-message": {"flow-action": one("flow-action"), "template": one("template")},
+    "form": {"form-versions": Relation("form-version")},
+    "form-version": {"form": one("form")},
+    "image": {},
+    "import-error": {},
+    "list": {"profiles": Relation("profile"), "tags": Relation("tag"), "flow-triggers": Relation("flow")},
+    "mapped-metric": {"metric": one("metric"), "custom-metric": one("custom-metric")},
+    "metric": {"flow-triggers": Relation("flow"), "metric-properties": Relation("metric-property")},
+    "metric-property": {"metric": one("metric")},
+    "object-ingestion-log": {"object-type": one("object-type"), "object-record": one("object-record")},
+    "object-record": {},
+    "object-schema": {
+        "source-mapping": one("source-mapping"),
+        "object-schemas": Relation("object-schema"),
+        "profile-object-schemas": Relation("profile-object-schema"),
+    },
+    "object-type": {
+        "current-schema": one("object-schema"),
+        "draft-schema": one("object-schema"),
+        "schema-versions": Relation("object-schema"),
+        "object-types": Relation("object-type"),
+        "profile-object-types": Relation("profile-object-type"),
+        "object-records": Relation("object-record"),
+        "object-ingestion-logs": Relation("object-ingestion-log"),
+    },
+    "profile": {
+        "lists": Relation("list"),
+        "segments": Relation("segment"),
+        "push-tokens": Relation("push-token"),
+        "conversations": Relation("conversation"),
+        "conversation": one("conversation"),
+    },
+    "profile-bulk-import-job": {
+        "lists": Relation("list"),
+        "profiles": Relation("profile"),
+        "import-errors": Relation("import-error"),
+    },
+    "profile-object-schema": {},
+    "profile-object-type": {},
+    "profile-suppression-bulk-create-job": {"lists": Relation("list"), "segments": Relation("segment")},
+    "profile-suppression-bulk-delete-job": {"lists": Relation("list"), "segments": Relation("segment")},
+    "push-token": {"profile": one("profile")},
+    "review": {"events": Relation("event"), "item": one("catalog-item")},
+    "segment": {"profiles": Relation("profile"), "tags": Relation("tag"), "flow-triggers": Relation("flow")},
+    "source-mapping": {},
+    "tag": {
+        "tag-group": one("tag-group"),
+        "lists": Relation("list"),
+        "segments": Relation("segment"),
+        "campaigns": Relation("campaign"),
+        "flows": Relation("flow"),
+    },
+    "tag-group": {"tags": Relation("tag")},
+    "template": {},
+    "template-universal-content": {},
+    "tracking-setting": {},
+    "web-feed": {},
+    "webhook": {"webhook-topics": Relation("webhook-topic")},
+    "webhook-topic": {},
+}
+
+# Jobs that work on the catalog in bulk: what they work on, by the relationship of the job.
+CATALOG_JOBS = {
+    f"catalog-{kind}-bulk-{verb}-job": Relation(f"catalog-{kind}")
+    for kind in ("item", "variant", "category")
+    for verb in ("create", "update", "delete")
+}
+
+RELATIONS |= {
+    job: {collection(relation.type).removeprefix("catalog-"): relation} for job, relation in CATALOG_JOBS.items()
+}
+
+# Attribute that holds the moment of the last change, by type.
+UPDATED = {
+    "campaign": "updated_at",
+    "campaign-message": "updated_at",
+    "flow": "updated",
+    "flow-action": "updated",
+    "flow-message": "updated",
+    "form": "updated_at",
+    "form-version": "updated_at",
+    "image": "updated_at",
+    "list": "updated",
+    "metric": "updated",
+    "profile": "updated",
+    "review": "updated",
+    "segment": "updated",
+    "template": "updated",
+    "template-universal-content": "updated",
+    "web-feed": "updated",
+}
+
+# Attributes that only some endpoints send: those whose sparse fields name them.
+NAMED_ONLY = {"form": frozenset({"definition"})}
+
+# Lists without a filter on this attribute leave out the records where it is true.
+HIDDEN_UNLESS_ASKED = {"campaign": "archived", "flow": "archived"}
+
+
+# Filter and sort fields that are named otherwise than the attribute they look at.
+FIELD_PATHS = {
+    ("flow-action", "action_type"): "definition.type",
+    ("flow-action", "status"): "definition.data.status",
+    ("profile-suppression-bulk-create-job", "created"): "created_at",
+    ("profile-suppression-bulk-delete-job", "created"): "created_at",
+}
+# Filter fields that look at a relationship of another name.
+RELATION_FIELDS = {
+    ("catalog-item", "category.id"): "categories",
+    ("catalog-category", "item.id"): "items",
+    ("object-ingestion-log", "record_id"): "object-record",
+    ("profile-suppression-bulk-create-job", "list_id"): "lists",
+    ("profile-suppression-bulk-create-job", "segment_id"): "segments",
+    ("profile-suppression-bulk-delete-job", "list_id"): "lists",
+    ("profile-suppression-bulk-delete-job", "segment_id"): "segments",
+}
+
+# Filter and sort fields that mean the same moment.
+SAME_ORDER = {("event", "timestamp"): "datetime"}
+
+# The order of lists that are not asked for one.
+DEFAULT_SORT = {"object-ingestion-log": "-timestamp"}
