@@ -1,0 +1,85 @@
+"""The least that a plan costs: requests, and the time that Klaviyo's rate limits make them take. Sends nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sources.klaviyo.engine import Read
+from sources.klaviyo.resources import Plan
+from sources.klaviyo.spec import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCost:
+    """What one report takes at least.
+
+    Attributes:
+        requests: one a window and filter: more follow where there is more than a page.
+        seconds: what the rate limits make of them.
+        per_parent: the records of which every one takes one more request at least, or None.
+        rate: the limit of the requests for the rows.
+        shared_with: the report whose requests bring these rows too, so that they cost nothing.
+    """
+
+    plan: Plan
+    requests: int
+    seconds: float
+    per_parent: str | None
+    rate: Rate
+    shared_with: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a plan takes at least.
+
+    Attributes:
+        seconds: of the slowest endpoint, since all are read side by side.
+        bounded: False where the number of parents, and so of requests, is known only by asking.
+    """
+
+    reports: list[ReportCost]
+    requests: int
+    seconds: float
+    bounded: bool
+
+
+def cost_of(plans: Sequence[Plan]) -> Cost:
+    """Count the requests of every report, those that reports share only once."""
+    leaders: dict[tuple[object, ...], str] = {}
+    buckets: Counter[tuple[str, Rate]] = Counter()
+    found = []
+    for plan in plans:
+        read = Read(plan.report, plan.settings, plan.windows, threading.RLock())
+        leader = leaders.setdefault((read.key, plan.whole), plan.report.name)
+        shared = leader != plan.report.name
+        asked = read.lineage[0]
+        rate = read.rate if asked is read.endpoint else asked.rate
+        parents = " and ".join(below.parent.records for below in read.lineage if below.parent)
+        requests = 0 if shared else len(read.pending)
+        buckets[asked.path, rate] += requests
+        found.append(
+            ReportCost(
+                plan=plan,
+                requests=requests,
+                seconds=least_seconds(requests, rate),
+                per_parent=None if shared or not requests else parents or None,
+                rate=read.rate,
+                shared_with=leader if shared else None,
+            )
+        )
+    return Cost(
+        reports=found,
+        requests=buckets.total(),
+        seconds=max((least_seconds(count, rate) for (_, rate), count in buckets.items()), default=0.0),
+        bounded=not any(cost.per_parent for cost in found),
+    )
+
+
+def least_seconds(requests: int, rate: Rate) -> float:
+    """How long so many requests take at least: a full second or minute of them has to pass before one more may follow."""
+    before_last = max(0, requests - 1)
+    return float(max(before_last // rate.burst, 60 * (before_last // rate.steady)))

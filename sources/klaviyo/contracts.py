@@ -1,0 +1,75 @@
+"""The declared columns of the predefined reports, read from `schemas/`.
+
+A contract is a YAML file in dlt's column vocabulary, each column with its path in the record and a description.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+
+DataType = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+
+EXTRA = "_extra"
+ROW_VERSION = "_row_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One declared column.
+
+    Attributes:
+        name: the column in the table.
+        data_type: dlt's name of the type.
+        path: where the value is: `id`, `attributes.…`, `relationships.<rel>.data.id` (to-one),
+            `relationships.<rel>.data[].id` (to-many), `included.<rel>.…` and `included.<rel>[]…` (through a
+            relationship to a record that travels in the same answer), `context.<name>` (known from the request).
+        description: for analysts.
+    """
+
+    name: str
+    data_type: DataType
+    path: str
+    description: str
+    nullable: bool = True
+    primary_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The columns of one report, the last of them `_extra`, which takes what fits nowhere else."""
+
+    name: str
+    resource: str
+    description: str
+    columns: tuple[Column, ...]
+
+    @property
+    def primary_key(self) -> list[str]:
+        return [column.name for column in self.columns if column.primary_key]
+
+
+@cache
+def load_contract(name: str) -> Contract:
+    """The contract of a report; every one ends with the `_extra` column."""
+    raw = yaml.load((SCHEMAS / f"{name}.yaml").read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - the safe loader, in C where there is one
+    columns = [Column(name=key, **spec) for key, spec in cast(dict[str, dict[str, Any]], raw["columns"]).items()]
+    columns.append(
+        Column(
+            EXTRA,
+            "json",
+            "",
+            "Values of this record that no column holds or whose type is not the column's: path -> value. "
+            "Null where everything fits.",
+        )
+    )
+    return Contract(raw["name"], raw["resource"], raw["description"], tuple(columns))
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

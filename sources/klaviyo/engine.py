@@ -1,0 +1,668 @@
+"""Fetches the pages of all reports side by side and turns them into tables, while somebody else loads them.
+
+One chain of pages a window (and variant, and parent); as many chains at once as an endpoint's rate can use, each in a
+thread that mostly waits for the network; one thread that decodes. Whoever runs out of work takes half of what is left
+of the chain with the most left, so that dense periods are read side by side and empty ones cost nothing.
+
+Rows wait in memory up to a bound, then fetching waits for the loader. A report that must be loaded as a whole is
+spooled until it is complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import itemgetter
+
+import pyarrow as pa
+
+from . import query
+from .client import Client, Traffic
+from .contracts import load_contract
+from .endpoints import ENDPOINTS
+from .errors import KlaviyoError, RequestRejected, TransientError
+from .limits import Clock, Governor, SystemClock
+from .reports import cursor_column, lineage, rate_of, windows_endpoint
+from .settings import ReportSettings, Settings
+from .shape import Shaper, parents, records_span, span, without
+from .spec import NO_VARIANT, Endpoint, Report, Variant
+from .spool import Spool
+from .windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
+
+log = logging.getLogger("klaviyo")
+
+#: Pages of one chain that may wait to be decoded: enough to keep fetching, few enough to see soon where it is.
+_UNDECODED_PER_CHAIN = 2
+_UNLOADED_BYTES = 192 << 20
+#: dlt spends about 2 ms on an item, so tables are handed over by the ten thousands of rows.
+_ROWS_PER_TABLE = 20_000
+_BYTES_PER_TABLE = 16 << 20
+_MOST_THREADS = 32
+#: Every cut costs about one more request, so what is cut in two has to be several times that.
+_PAGES_WORTH_SHARING = 8
+#: Latency to hide: at this many seconds an answer, the threads of an endpoint use up its steady rate.
+_LATENCY_S = 0.5
+
+
+@dataclass(slots=True)
+class Density:
+    """How much time a page takes on average, over a chain and all that was cut off it."""
+
+    spanned: timedelta = timedelta(0)
+    pages: int = 0
+
+    def add(self, span: timedelta) -> None:
+        self.spanned += span
+        self.pages += 1
+
+    @property
+    def page(self) -> timedelta:
+        return self.spanned / self.pages if self.pages else timedelta(0)
+
+
+@dataclass(eq=False, slots=True)
+class Chain:
+    """Pages that follow one another: one window, one variant, one parent.
+
+    Attributes:
+        window: what it still is to read; a thread without work may take its later half away.
+        asked: the window that the request was made for.
+        parent_id: id in the path, where the endpoint is read once a parent.
+        progress: greatest cursor value decoded so far.
+        page_start: least cursor value of the page decoded last; up to `progress` it tells how dense the data is there.
+        density: how dense it usually is.
+        ascends: whether every page so far came in the order that was asked for.
+        waiting: pages fetched and not decoded.
+        children: chains that have to end before this one counts as read.
+    """
+
+    read: Read
+    endpoint: Endpoint
+    path: str
+    window: Window
+    variant: Variant
+    context: Mapping[str, str | None] = field(default_factory=dict)
+    parent: Chain | None = None
+    parent_id: str | None = None
+    progress: datetime | None = None
+    page_start: datetime | None = None
+    density: Density = field(default_factory=Density)
+    ascends: bool = True
+    waiting: int = 0
+    children: int = 0
+    fetched: bool = False
+    done: bool = False
+    asked: Window = field(init=False)
+    room: threading.Condition = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asked = self.window
+        self.room = threading.Condition(self.read.lock)
+
+    def move(self, low: datetime | None, high: datetime | None, ascends: bool) -> None:
+        """Note the place in time of a page: its least and greatest value, and whether it ascends."""
+        if low is None or high is None:
+            return
+        follows = self.progress is None or low >= self.progress.replace(microsecond=0)
+        # A value where the request cannot reach says nothing about where the chain is.
+        inside = self.asked.start <= low and high < self.asked.end
+        self.ascends = self.ascends and ascends and follows and inside
+        self.page_start = low
+        self.density.add(high - low)
+        self.progress = max(self.progress or high, high)
+
+    @property
+    def top(self) -> Chain:
+        """The chain of the window that this one belongs to: itself, or that of its first parents."""
+        return self if self.parent is None else self.parent.top
+
+    def passed(self) -> bool:
+        """Whether all that follows lies beyond the window."""
+        return self.ascends and self.progress is not None and self.progress >= self.window.end
+
+    def cut(self, now: datetime) -> tuple[float, datetime] | None:
+        """Where to cut what nobody has asked for yet, and how many pages that is; None where it is not worth it.
+
+        Pages that wait to be decoded and the one being fetched are left out: to cut there would read them twice.
+        """
+        cursor = self.endpoint.cursor
+        if self.fetched or not self.ascends or cursor is None or not cursor.ascending:
+            return None
+        if self.progress is None or self.page_start is None:
+            return None
+        page = max(timedelta(seconds=1), self.progress - self.page_start)
+        start, end = self.progress + (self.waiting + 1) * page, min(self.window.end, now)
+        if start >= end:
+            return None
+        pages = (end - start) / max(page, self.density.page)
+        if pages >= _PAGES_WORTH_SHARING:
+            return pages, (start + (end - start) / 2).replace(microsecond=0)
+        # In a burst the last page promises far more than there is. To halve a sparse period again and again until
+        # the cuts come close to its end costs a request each; a cut at some distance costs one.
+        near = start + _PAGES_WORTH_SHARING * page
+        return (pages, near.replace(microsecond=0)) if near + _PAGES_WORTH_SHARING * page <= end else None
+
+
+@dataclass(slots=True)
+class Taken:
+    """Rows to load now.
+
+    Attributes:
+        tables: Arrow tables.
+        covered: what is loaded of the period once these rows are, or None where nothing is remembered.
+        ended: nothing more will come.
+    """
+
+    tables: list[pa.Table]
+    covered: list[Window] | None
+    ended: bool
+
+
+class Output:
+    """The rows of one report on their way from the decoder to the loader."""
+
+    def __init__(self, report: Report, settings: ReportSettings, covered: Sequence[Window], whole: bool) -> None:
+        self.report = report
+        self.settings = settings
+        self.whole = whole
+        self.shaper = Shaper(load_contract(report.name), rows=report.rows, row_version=report.history)
+        self.cursor_column = cursor_column(report)
+        self.covered_before = list(covered)
+        self.buffer: list[pa.Table] = []
+        self.buffered_rows = 0
+        self.buffered_bytes = 0
+        self.spool = Spool(self.shaper.schema, self._key(), self.cursor_column) if whole else None
+        self.rows = 0
+        self.misfits: Counter[str] = Counter()
+        self.loaded = False
+        self.dropped = False
+
+    def _key(self) -> list[str]:
+        contract = self.shaper.contract
+        return contract.primary_key or [c.name for c in contract.columns if c.path == "id" or "context." in c.path]
+
+    def add(self, table: pa.Table) -> None:
+        if table.num_rows == 0 or self.dropped:
+            return
+        self.rows += table.num_rows
+        if self.spool is not None:
+            self.spool.add(table)
+            return
+        self.buffer.append(table)
+        self.buffered_rows += table.num_rows
+        self.buffered_bytes += table.nbytes
+
+    def drain(self) -> list[pa.Table]:
+        tables, self.buffer, self.buffered_rows, self.buffered_bytes = self.buffer, [], 0, 0
+        return [pa.concat_tables(tables)] if tables else []
+
+
+class Read:
+    """One stream of requests, and the reports that its pages fill.
+
+    Args:
+        report: whose requests are sent; further outputs ask for the very same.
+        windows: what to read, oldest first.
+        lock: the engine's; guards all that changes here.
+    """
+
+    def __init__(
+        self, report: Report, settings: ReportSettings, windows: Sequence[Window], lock: threading.RLock
+    ) -> None:
+        self.lock = lock
+        #: Threads of this read that have no chain wait here.
+        self.idle = threading.Condition(lock)
+        self.report = report
+        self.settings = settings
+        self.endpoint = ENDPOINTS[report.endpoint]
+        self.windows = list(windows)
+        self.outputs: list[Output] = []
+        self.traffic = Traffic()
+        self.pending: deque[Chain] = deque()
+        self.active: list[Chain] = []
+        self.finished: dict[str, list[Window]] = {}
+        self.skipped: list[Window] = []
+        self.errors: list[tuple[Window, KlaviyoError]] = []
+        self.failed = False
+        #: Where the first window lies that failed: nothing from there on is read any more, what lies before is.
+        self.broken_at: datetime | None = None
+        self.broken: list[Chain] = []
+        self.started_s = 0.0
+        self.ended_s = 0.0
+        options = tuple(option for option in report.optional_fields if option in settings.options)
+        self.additional_fields = report.additional_fields + options
+        self.rate = rate_of(report, self.additional_fields)
+        self.lineage = lineage(report)
+        self._dated = self.lineage.index(windows_endpoint(report))
+        for window in self.windows:
+            self.pending.extend(self._chain(self.lineage[0], window, variant) for variant in self.lineage[0].variants)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Reads with the same key send the same requests."""
+        return (
+            self.endpoint.name,
+            self.report.include,
+            self.additional_fields,
+            tuple(sorted((kind, tuple(names)) for kind, names in self.report.fields.items())),
+            tuple(self.windows),
+            self.settings.split_by,
+            self.settings.advance_on_failure,
+        )
+
+    @property
+    def threads(self) -> int:
+        """As many as the rate can use, and as the work can be split into."""
+        most = min(_MOST_THREADS, math.ceil(self.rate.steady / 60 * _LATENCY_S) + 1)
+        cursor = self.endpoint.cursor
+        divisible = self.endpoint.parent is not None or (cursor is not None and cursor.ascending)
+        return most if divisible else min(most, len(self.pending))
+
+    @property
+    def ended(self) -> bool:
+        return not (self.pending or self.active)
+
+    def given_up(self, chain: Chain) -> bool:
+        """Whether a chain is not read on, since it failed or lies behind one that did."""
+        return self.broken_at is not None and chain.top.window.start >= self.broken_at
+
+    def break_at(self, start: datetime) -> None:
+        """Read no window that starts there or later. Call with the lock."""
+        self.failed = True
+        self.broken_at = min(start, self.broken_at or start)
+        self.pending = deque(chain for chain in self.pending if not self.given_up(chain))
+        self.broken += [chain for chain in self.active if self.given_up(chain)]
+        self.active = [chain for chain in self.active if not self.given_up(chain)]
+        self.idle.notify_all()
+        for chain in self.broken:
+            chain.room.notify_all()
+
+    def _chain(
+        self,
+        endpoint: Endpoint,
+        window: Window,
+        variant: Variant,
+        parent: Chain | None = None,
+        parent_id: str | None = None,
+        context: Mapping[str, str | None] | None = None,
+    ) -> Chain:
+        own = endpoint is self.endpoint
+        below = None if own else self.below(endpoint).parent
+        path = query.url(
+            endpoint,
+            window=window,
+            variant=variant,
+            parent_id=parent_id,
+            include=self.report.include if own else below.include if below else (),
+            fields=self.report.fields if own else None,
+            additional_fields=self.additional_fields if own else (),
+        )
+        return Chain(self, endpoint, path, window, variant, {**variant.context, **(context or {})}, parent, parent_id)
+
+    def child(self, parent: Chain, parent_id: str, context: Mapping[str, str | None]) -> Chain:
+        """The chain of one parent record's children; the window is theirs where nothing above them has a date."""
+        window = EVERYTHING if self.lineage.index(parent.endpoint) >= self._dated else parent.window
+        endpoint = self.below(parent.endpoint)
+        return self._chain(endpoint, window, NO_VARIANT, parent, parent_id, {**parent.context, **context})
+
+    def below(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint that is asked once for each record of this one."""
+        return self.lineage[self.lineage.index(endpoint) + 1]
+
+    def share(self, now: datetime) -> Chain | None:
+        """Cut the chain with the most left in two and return the later half, if there is one worth cutting."""
+        if self.settings.split_by != "auto":
+            return None
+        worth = [(*cut, chain) for chain in self.active if (cut := chain.cut(now)) is not None]
+        if not worth:
+            return None
+        _, middle, best = max(worth, key=itemgetter(0))
+        if best.progress is None or not best.progress < middle < best.window.end:
+            return None
+        window = Window(middle, best.window.end)
+        later = self._chain(best.endpoint, window, best.variant, best.parent, best.parent_id, best.context)
+        later.density = best.density
+        if best.parent is not None:
+            best.parent.children += 1
+        best.window = Window(best.window.start, middle)
+        return later
+
+    def fraction(self, now: datetime) -> float | None:
+        """Part of the period that is read, by time; None where there is no period."""
+        if not self.windows or self.windows[0].start == BEGINNING:
+            return None
+        total_s = sum((min(w.end, now) - w.start).total_seconds() for w in self.windows)
+        done_s = sum((w.end - w.start).total_seconds() for w in self.covered())
+        return max(0.0, min(1.0, done_s / total_s)) if total_s > 0 else None
+
+    def missing(self) -> list[Window]:
+        """What a read that failed has not read of its windows, and what it moved on over."""
+        covered = self.covered() if self.windows != [EVERYTHING] else []
+        rest = [part for window in self.windows for part in subtract(window, covered)] if self.failed else []
+        return union([*rest, *self.skipped])
+
+    def covered(self) -> list[Window]:
+        """What has been read so far without a gap inside, over all variants."""
+        if not self.windows:
+            return []
+        per_variant = []
+        for variant in self.lineage[0].variants:
+            windows = list(self.finished.get(variant.filter, []))
+            windows += [
+                Window(chain.window.start, chain.progress.replace(microsecond=0))
+                for chain in (*self.active, *self.broken)
+                if chain.variant is variant
+                and chain.parent is None
+                and chain.endpoint is self.endpoint
+                and chain.endpoint.cursor is not None
+                and chain.endpoint.cursor.ascending
+                and self.settings.split_by == "auto"
+                and chain.ascends
+                and chain.progress is not None
+                and chain.window.start < chain.progress.replace(microsecond=0) < chain.window.end
+            ]
+            per_variant.append(windows)
+        return union([*reduce(intersection, per_variant, [EVERYTHING]), *self.skipped])
+
+
+@dataclass(slots=True)
+class _Fetched:
+    chain: Chain
+    body: bytes
+
+
+class Engine:
+    """Reads reports for one account.
+
+    Args:
+        settings: what to read and how.
+        clock: where time comes from.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.stop = threading.Event()
+        self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop))
+        self.reads: list[Read] = []
+        self.outputs: dict[str, Output] = {}
+        # One lock, and a condition for each kind of waiter: waking all threads for every page would cost more than
+        # the pages.
+        self._lock = threading.RLock()
+        self._to_decode = threading.Condition(self._lock)
+        self._fetched: deque[_Fetched] = deque()
+        self._halted = False
+        self._crash: BaseException | None = None
+        self._decoder: threading.Thread | None = None
+
+    def start(self, plans: Iterable[tuple[Report, ReportSettings, Sequence[Window], Sequence[Window], bool]]) -> None:
+        """Begin to read reports.
+
+        Args:
+            plans: a report, its settings, the windows to read, what is covered without them, and whether it has
+                to be loaded as a whole.
+        """
+        with self._lock:
+            new: dict[tuple[object, ...], Read] = {}
+            for report, settings, windows, covered, whole in plans:
+                read = Read(report, settings, windows, self._lock)
+                read = new.setdefault((read.key, whole), read)
+                output = Output(report, settings, covered, whole)
+                read.outputs.append(output)
+                self.outputs[report.name] = output
+            for read in new.values():
+                self.reads.append(read)
+                read.started_s = read.ended_s = self.clock.monotonic()
+                for number in range(read.threads):
+                    name = f"klaviyo-{read.report.name}-{number}"
+                    threading.Thread(target=self._guard, args=(self._fetch, read), name=name, daemon=True).start()
+            if self._decoder is None:
+                self._decoder = threading.Thread(
+                    target=self._guard, args=(self._decode,), name="klaviyo-decode", daemon=True
+                )
+                self._decoder.start()
+
+    def close(self) -> None:
+        """End all threads; what is not loaded is forgotten."""
+        self._end()
+        with self._lock:
+            for output in self.outputs.values():
+                if output.spool is not None:
+                    output.spool.close()
+        self.client.close()
+
+    def read_of(self, report: str) -> Read:
+        """The stream that fills a report."""
+        output = self.outputs[report]
+        return next(read for read in self.reads if output in read.outputs)
+
+    def take(self, report: str, *, last: bool) -> Taken:
+        """What can be loaded of a report now.
+
+        Args:
+            last: take everything that is decoded, since the load package ends.
+        """
+        with self._lock:
+            if self._crash is not None:
+                raise self._crash
+            output, read = self.outputs[report], self.read_of(report)
+            ended = read.ended
+            if output.whole:
+                return Taken([], None, ended)
+            enough = output.buffered_rows >= _ROWS_PER_TABLE or output.buffered_bytes >= _BYTES_PER_TABLE
+            if not (enough or last or ended):
+                return Taken([], None, False)
+            tables = output.drain()
+            covered = union([*output.covered_before, *read.covered()])
+            self._to_decode.notify()
+            return Taken(tables, covered, ended)
+
+    def halt(self) -> None:
+        """Send no further requests; what is fetched can still be loaded."""
+        with self._lock:
+            self._halted = True
+            for read in self.reads:
+                read.idle.notify_all()
+
+    def _end(self) -> None:
+        self.stop.set()
+        with self._lock:
+            self._to_decode.notify_all()
+            for read in self.reads:
+                read.idle.notify_all()
+                for chain in read.active:
+                    chain.room.notify_all()
+
+    def raise_crash(self) -> None:
+        """Let an error in a thread of ours surface in the caller's."""
+        if self._crash is not None:
+            raise self._crash
+
+    def buffered_rows(self) -> int:
+        """Rows that are decoded and wait to be loaded."""
+        with self._lock:
+            return sum(output.buffered_rows for output in self.outputs.values())
+
+    def full(self) -> bool:
+        """Whether fetching waits for the loader."""
+        with self._lock:
+            return self._unloaded_bytes() >= _UNLOADED_BYTES
+
+    def _unloaded_bytes(self) -> int:
+        return sum(output.buffered_bytes for output in self.outputs.values())
+
+    def _guard(self, target: object, *args: object) -> None:
+        """A programming error in a thread ends the run instead of hanging it."""
+        try:
+            target(*args)  # type: ignore[operator]
+        except BaseException as error:
+            self._crash = self._crash or error
+            self._end()
+
+    def _fetch(self, read: Read) -> None:
+        while (chain := self._next_chain(read)) is not None:
+            try:
+                self._follow(chain)
+            except KlaviyoError as error:
+                self._fail(chain, error)
+
+    def _next_chain(self, read: Read) -> Chain | None:
+        with self._lock:
+            while not (self.stop.is_set() or self._halted):
+                chain = read.pending.popleft() if read.pending else read.share(self.clock.now())
+                if chain is not None:
+                    read.active.append(chain)
+                    return chain
+                if not read.active:
+                    break
+                read.idle.wait()
+            read.idle.notify_all()
+            return None
+
+    def _follow(self, chain: Chain) -> None:
+        read, path = chain.read, chain.path
+        while True:
+            try:
+                rate = read.rate if chain.endpoint is read.endpoint else chain.endpoint.rate
+                page = self.client.get(path, chain.endpoint, rate, read.traffic)
+            except RequestRejected as error:
+                parent = chain.endpoint.parent
+                if error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok:
+                    break
+                raise
+            with self._lock:
+                chain.waiting += 1
+                self._fetched.append(_Fetched(chain, page.body))
+                self._to_decode.notify()
+                if page.next is None:
+                    break
+                while chain.waiting >= _UNDECODED_PER_CHAIN and not (self.stop.is_set() or read.given_up(chain)):
+                    chain.room.wait()
+                if self.stop.is_set() or self._halted or read.given_up(chain):
+                    return
+                if chain.passed():
+                    break
+            path = page.next
+        with self._lock:
+            chain.fetched = True
+            self._settle(chain)
+
+    def _decode(self) -> None:
+        while True:
+            with self._lock:
+                while not self.stop.is_set() and (not self._fetched or self._unloaded_bytes() >= _UNLOADED_BYTES):
+                    if not self._fetched and all(read.ended for read in self.reads):
+                        # What is started later starts another.
+                        self._decoder = None
+                        return
+                    self._to_decode.wait()
+                if self.stop.is_set():
+                    return
+                page = self._fetched.popleft()
+            try:
+                self._take_page(page)
+            except KlaviyoError as error:
+                self._fail(page.chain, error)
+            with self._lock:
+                page.chain.waiting -= 1
+                page.chain.room.notify()
+                self._settle(page.chain)
+                # Where the chain is now may make it worth sharing.
+                page.chain.read.idle.notify()
+
+    def _take_page(self, page: _Fetched) -> None:
+        chain, read = page.chain, page.chain.read
+        if chain.endpoint is not read.endpoint:
+            self._take_parents(page)
+            return
+        shaped = [(output, output.shaper.shape(page.body, chain.context)) for output in read.outputs]
+        # Reports that share a page share its place in time: once a page, or it would seem to go back.
+        dated = [(result.table, output.cursor_column) for output, result in shaped if output.cursor_column is not None]
+        cursor = chain.endpoint.cursor
+        if dated:
+            place = span(*dated[0])
+        elif cursor is not None and cursor.ascending:
+            place = records_span(page.body, cursor.field)
+        else:
+            place = (None, None, True)
+        with self._lock:
+            if read.given_up(chain):
+                return
+            chain.move(*place)
+            surplus = query.surplus(chain.endpoint, chain.asked, chain.window)
+            for output, result in shaped:
+                table = result.table
+                if output.cursor_column is not None:
+                    table = without(table, output.cursor_column, surplus)
+                output.misfits.update(result.misfits)
+                output.add(table)
+
+    def _take_parents(self, page: _Fetched) -> None:
+        chain, read = page.chain, page.chain.read
+        parent = read.below(chain.endpoint).parent
+        if parent is None:
+            return
+        surplus = query.surplus(chain.endpoint, chain.asked, chain.window)
+        field_name = chain.endpoint.cursor.field if chain.endpoint.cursor else None
+        found = parents(page.body, parent, field_name, surplus)
+        with self._lock:
+            if read.given_up(chain):
+                return
+            for parent_id, context in found:
+                read.pending.append(read.child(chain, parent_id, context))
+                chain.children += 1
+            read.idle.notify_all()
+
+    def _settle(self, chain: Chain) -> None:
+        """Mark a chain as read when its last page is decoded and its children are read. Call with the lock."""
+        if chain.done or not chain.fetched or chain.waiting or chain.children or chain.read.given_up(chain):
+            return
+        chain.done = True
+        read = chain.read
+        if chain in read.active:
+            read.active.remove(chain)
+        if chain.parent is not None:
+            chain.parent.children -= 1
+            self._settle(chain.parent)
+        else:
+            read.finished.setdefault(chain.variant.filter, []).append(chain.window)
+        read.ended_s = self.clock.monotonic()
+        if read.ended:
+            read.idle.notify_all()
+            self._to_decode.notify()
+
+    def _fail(self, chain: Chain, error: KlaviyoError) -> None:
+        """A window failed for good: its report ends there, or moves on over it where the user asked for that.
+
+        What lies before it is read to its end, so that the next run does not start where this one did.
+        """
+        with self._lock:
+            read, top = chain.read, chain.top
+            read.errors.append((top.window, error))
+            of_the_window = isinstance(error, TransientError | RequestRejected)
+            if read.settings.advance_on_failure and of_the_window and not read.outputs[0].whole:
+                if top.window not in read.skipped:
+                    read.skipped.append(top.window)
+                chain.fetched, chain.waiting, chain.children = True, 0, 0
+                self._settle(chain)
+            else:
+                read.break_at(BEGINNING if read.outputs[0].whole else top.window.start)
+                read.ended_s = self.clock.monotonic()
+                self._to_decode.notify()
+
+    def drop(self, report: str) -> None:
+        """Nobody wants the rest of a report; its requests end unless they fill another one too."""
+        with self._lock:
+            read, dropped = self.read_of(report), self.outputs[report]
+            dropped.dropped = True
+            if dropped.spool is not None:
+                dropped.spool.close()
+            if all(output.dropped for output in read.outputs):
+                read.break_at(BEGINNING)
+                self._to_decode.notify()

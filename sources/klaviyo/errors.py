@@ -1,0 +1,92 @@
+"""Everything that can go wrong, grouped by what the user does next.
+
+KlaviyoError
+├─ ConfigError            fix the setting
+├─ AuthError              fix the key; names the missing scope
+├─ RequestRejected        400, 404, 410: carries the API's code and detail
+├─ RateLimited            wait `retry_after_s`
+│  └─ DailyQuotaExhausted stop, resume tomorrow
+├─ TransientError         retries spent: run again
+└─ ContractViolation      the data differs from the declared columns
+"""
+
+from __future__ import annotations
+
+
+class KlaviyoError(Exception):
+    """Base of every error that this source raises on purpose."""
+
+    #: What the user does about it, one short sentence.
+    advice = ""
+
+
+class ConfigError(KlaviyoError):
+    """A setting is wrong. Raised before any request is sent."""
+
+    advice = "Fix the setting and run again."
+
+
+class AuthError(KlaviyoError):
+    """Klaviyo refused the key (401) or the key lacks a scope or the plan a feature (403).
+
+    Attributes:
+        status: the HTTP status.
+        detail: Klaviyo's own words.
+    """
+
+    advice = "Fix the key or its scopes in Klaviyo (Settings > API keys), then run again."
+
+    def __init__(self, message: str, *, status: int, detail: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+
+
+class RequestRejected(KlaviyoError):
+    """Klaviyo will not answer this request, now or later (400, 404, 410 and the like).
+
+    Attributes:
+        status: the HTTP status.
+        code: Klaviyo's error code.
+        detail: Klaviyo's own words.
+    """
+
+    advice = "The same request will be refused again; the detail above says what Klaviyo objects to."
+
+    def __init__(self, message: str, *, status: int, code: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+class RateLimited(KlaviyoError):
+    """Klaviyo asks for a longer wait than `max_wait_s` allows.
+
+    Attributes:
+        retry_after_s: seconds that Klaviyo asks for.
+    """
+
+    advice = "Run again after the wait; it goes on where this run stopped."
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DailyQuotaExhausted(RateLimited):
+    """The day's quota of this endpoint is spent."""
+
+    advice = "Run again tomorrow; it goes on where this run stopped."
+
+
+class TransientError(KlaviyoError):
+    """A passing fault (5xx, dropped connection, cut-off body) outlived every retry."""
+
+    advice = "Run again; it goes on where this run stopped."
+
+
+class ContractViolation(KlaviyoError):
+    """A record cannot be keyed at all: it has no usable id, so no table can hold it."""
+
+    advice = "Klaviyo sent something that is not a record; please report it with the revision and the report's name."

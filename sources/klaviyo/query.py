@@ -1,0 +1,97 @@
+"""Endpoint x window -> request. The only place that knows Klaviyo's filter grammar. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlencode
+
+from .spec import NO_VARIANT, Endpoint, Ops, Variant
+from .windows import BEGINNING, END_OF_TIME, Window
+
+
+def bounds(endpoint: Endpoint, window: Window) -> str:
+    """The window in the operators that this endpoint has; empty where nothing bounds it.
+
+    Strict lower bounds are widened by a second, since a window includes its start. Whatever comes too much
+    (that second, the end itself, all that lies above an endpoint without an upper bound) is cut by value after
+    reading: see `surplus`.
+    """
+    cursor = endpoint.cursor
+    if cursor is None:
+        return ""
+    terms = []
+    if window.start > BEGINNING:
+        if cursor.ops in (Ops.RANGE, Ops.CLOSED):
+            terms.append(f"greater-or-equal({cursor.field},{literal(window.start)})")
+        else:
+            terms.append(f"greater-than({cursor.field},{literal(window.start - timedelta(seconds=1))})")
+    if window.end < END_OF_TIME:
+        if cursor.ops in (Ops.RANGE, Ops.STRICT):
+            terms.append(f"less-than({cursor.field},{literal(window.end)})")
+        elif cursor.ops is Ops.CLOSED:
+            terms.append(f"less-or-equal({cursor.field},{literal(window.end)})")
+    return ",".join(terms)
+
+
+def surplus(endpoint: Endpoint, asked: Window, window: Window) -> list[Window]:
+    """What the answers hold beyond the window, to be cut by value.
+
+    No more than that is cut: a record whose value lies where the request cannot reach is kept, since no other window
+    would bring it either.
+
+    Args:
+        asked: the window that the request was made for.
+        window: what is left of it, if somebody else reads its later part.
+    """
+    second, found = timedelta(seconds=1), []
+    ops = endpoint.cursor.ops if endpoint.cursor else None
+    if ops in (Ops.STRICT, Ops.AFTER) and window.start > BEGINNING:
+        found.append(Window(window.start - second, window.start))
+    if window.end < asked.end:
+        found.append(Window(window.end, asked.end))
+    if ops is Ops.CLOSED and asked.end < END_OF_TIME:
+        found.append(Window(asked.end, asked.end + second))
+    elif ops is Ops.AFTER and asked.end < END_OF_TIME:
+        found.append(Window(asked.end, END_OF_TIME))
+    return found
+
+
+def literal(moment: datetime) -> str:
+    """A moment as Klaviyo's filters take it: UTC, whole seconds, `Z` (a `+` would arrive as a space)."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def url(
+    endpoint: Endpoint,
+    *,
+    window: Window | None = None,
+    variant: Variant = NO_VARIANT,
+    parent_id: str | None = None,
+    include: Sequence[str] = (),
+    fields: Mapping[str, Sequence[str]] | None = None,
+    additional_fields: Sequence[str] = (),
+    page_size: int | None = None,
+) -> str:
+    """Path and query of the first page of one chain of requests; the next ones come from `links.next`."""
+    path, named = endpoint.path, ""
+    if parent_id is not None and endpoint.parent is not None and endpoint.parent.filter is not None:
+        named = f"equals({endpoint.parent.filter},{json.dumps(parent_id)})"
+    elif parent_id is not None:
+        path = path.replace("{id}", quote(parent_id, safe=""))
+    parameters: dict[str, str] = {}
+    if include:
+        parameters["include"] = ",".join(include)
+    for kind, names in (fields or {}).items():
+        parameters[f"fields[{kind}]"] = ",".join(names)
+    if additional_fields:
+        parameters[f"additional-fields[{endpoint.type}]"] = ",".join(additional_fields)
+    terms = [term for term in (named, variant.filter, bounds(endpoint, window) if window else "") if term]
+    if terms:
+        parameters["filter"] = ",".join(terms)
+    if endpoint.cursor and endpoint.cursor.ascending:
+        parameters["sort"] = endpoint.cursor.field
+    if endpoint.page_size is not None:
+        parameters["page[size]"] = str(page_size or endpoint.page_size)
+    return f"{path}?{urlencode(parameters, quote_via=quote)}" if parameters else path

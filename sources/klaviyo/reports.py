@@ -1,0 +1,173 @@
+"""The predefined reports: one row a table, with what is asked for in the requests that fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from .contracts import load_contract
+from .endpoints import ENDPOINTS
+from .settings import ReportFacts
+from .spec import Endpoint, Rate, Report
+
+_MEMBERS = {"profile": ("joined_group_at",)}
+
+_TABLE = (
+    Report("profiles", "profiles", additional_fields=("subscriptions",), optional_fields=("predictive_analytics",)),
+    Report("events", "events", include=("metric", "attributions"), fields={"metric": ("name",)}),
+    Report("metrics", "metrics", include=("flow-triggers",), fields={"flow": ("name",)}),
+    Report("flows", "flows", include=("flow-actions", "tags")),
+    Report("flow_actions", "flows", include=("flow-actions", "tags"), rows="flow-action"),
+    Report("campaigns", "campaigns", include=("campaign-messages", "tags")),
+    Report("campaign_messages", "campaigns", include=("campaign-messages", "tags"), rows="campaign-message"),
+    Report("campaign_recipient_estimations", "campaign_recipient_estimations"),
+    Report("templates", "templates", additional_fields=("definition",)),
+    Report("lists", "lists", include=("flow-triggers", "tags")),
+    Report("list_profiles", "list_profiles", fields=_MEMBERS, history=True),
+    Report("segments", "segments", include=("flow-triggers", "tags")),
+    Report("segment_profiles", "segment_profiles", fields=_MEMBERS, history=True),
+    Report("profile_segments", "segment_profiles", fields=_MEMBERS, history=True),
+    Report("tags", "tags", include=("tag-group",)),
+)
+
+# Not what everybody expects of a run every hour: a request for each metric, form or action, or tables that stay empty
+# in most accounts. Loaded where they are named, or all are.
+_OFF_BY_DEFAULT = (
+    Report("accounts", "accounts"),
+    Report("flow_definitions", "flow_definitions", additional_fields=("definition",), fields={"flow": ("definition",)}),
+    Report("flow_messages", "flow_messages"),
+    Report("forms", "forms"),
+    Report("form_definitions", "form_definitions", fields={"form": ("definition",)}),
+    Report("form_versions", "form_versions"),
+    Report(
+        "list_profile_counts",
+        "list_profile_counts",
+        additional_fields=("profile_count",),
+        fields={"list": ("profile_count",)},
+        whole=True,
+    ),
+    Report(
+        "segment_profile_counts",
+        "segment_profile_counts",
+        additional_fields=("profile_count",),
+        fields={"segment": ("profile_count",)},
+        whole=True,
+    ),
+    Report("tag_groups", "tag_groups"),
+    Report("custom_metrics", "custom_metrics", include=("metrics",), fields={"metric": ("name",)}),
+    Report(
+        "mapped_metrics",
+        "mapped_metrics",
+        include=("custom-metric", "metric"),
+        fields={"custom-metric": ("name",), "metric": ("name",)},
+    ),
+    Report("metric_properties", "metric_properties", additional_fields=("sample_values",)),
+    Report("push_tokens", "push_tokens", include=("profile",), fields={"profile": ("updated",)}),
+    # One conversation a channel and profile: those of the profiles that changed, a hundred profiles a request.
+    Report(
+        "conversations",
+        "profiles",
+        include=("conversations",),
+        fields={"profile": ("updated",)},
+        rows="conversation",
+    ),
+    # Reviews can be filtered by their creation alone: what is decided on them later comes by lookback, or with `all`.
+    Report("reviews", "reviews", include=("events",), fields={"event": ("datetime",)}),
+    Report("catalog_items", "catalog_items", include=("variants",), fields={"catalog-variant": ("external_id",)}),
+    Report("catalog_variants", "catalog_variants"),
+    Report("catalog_categories", "catalog_categories"),
+    Report("catalog_category_items", "catalog_category_items"),
+    Report("coupons", "coupons"),
+    Report("coupon_codes", "coupon_codes", include=("coupon",), fields={"coupon": ("external_id",)}),
+    Report("images", "images"),
+    Report("universal_content", "universal_content"),
+    Report("web_feeds", "web_feeds"),
+    Report("webhooks", "webhooks", include=("webhook-topics",)),
+    Report("webhook_topics", "webhook_topics"),
+    Report("tracking_settings", "tracking_settings"),
+    Report("data_sources", "data_sources"),
+    Report(
+        "object_types",
+        "object_types",
+        include=("current-schema", "draft-schema"),
+        fields={"object-schema": ("title",)},
+    ),
+    Report("object_records", "object_records"),
+    Report("object_schemas", "object_schemas"),
+    Report("source_mappings", "source_mappings"),
+    Report(
+        "object_ingestion_logs",
+        "object_ingestion_logs",
+        include=("object-record", "object-type"),
+        fields={"object-record": ("id",), "object-type": ("title",)},
+    ),
+    Report("profile_bulk_import_jobs", "profile_bulk_import_jobs"),
+    Report("profile_bulk_import_job_errors", "profile_bulk_import_job_errors"),
+    Report("profile_suppression_bulk_create_jobs", "profile_suppression_bulk_create_jobs"),
+    Report("profile_suppression_bulk_delete_jobs", "profile_suppression_bulk_delete_jobs"),
+    Report("coupon_code_bulk_create_jobs", "coupon_code_bulk_create_jobs"),
+    Report("catalog_item_bulk_create_jobs", "catalog_item_bulk_create_jobs"),
+    Report("catalog_item_bulk_update_jobs", "catalog_item_bulk_update_jobs"),
+    Report("catalog_item_bulk_delete_jobs", "catalog_item_bulk_delete_jobs"),
+    Report("catalog_variant_bulk_create_jobs", "catalog_variant_bulk_create_jobs"),
+    Report("catalog_variant_bulk_update_jobs", "catalog_variant_bulk_update_jobs"),
+    Report("catalog_variant_bulk_delete_jobs", "catalog_variant_bulk_delete_jobs"),
+    Report("catalog_category_bulk_create_jobs", "catalog_category_bulk_create_jobs"),
+    Report("catalog_category_bulk_update_jobs", "catalog_category_bulk_update_jobs"),
+    Report("catalog_category_bulk_delete_jobs", "catalog_category_bulk_delete_jobs"),
+)
+
+REPORTS = {
+    report.name: report for report in (*_TABLE, *(replace(report, on_by_default=False) for report in _OFF_BY_DEFAULT))
+}
+
+
+def rate_of(report: Report, additional_fields: Iterable[str] | None = None) -> Rate:
+    """The rate limit of the requests for the rows, with what the report asks for beyond the usual fields."""
+    endpoint = ENDPOINTS[report.endpoint]
+    asked = report.additional_fields if additional_fields is None else additional_fields
+    dearer = [endpoint.dearer[name] for name in asked if name in endpoint.dearer]
+    return min([endpoint.rate, *dearer], key=lambda rate: rate.steady)
+
+
+def lineage(report: Report) -> list[Endpoint]:
+    """The endpoints that are read for a report, from the one that is asked first down to the report's own."""
+    found = [ENDPOINTS[report.endpoint]]
+    while parent := found[0].parent:
+        found.insert(0, ENDPOINTS[parent.endpoint])
+    return found
+
+
+def windows_endpoint(report: Report) -> Endpoint:
+    """The endpoint whose cursor bounds a report: that of its parents, where they have one."""
+    endpoints = lineage(report)
+    return next((endpoint for endpoint in endpoints if endpoint.cursor), endpoints[0])
+
+
+def is_windowed(report: Report) -> bool:
+    """Whether a date window applies. Memberships are compared as a whole, and what has no date filter is whole."""
+    return not (report.history or report.whole) and windows_endpoint(report).cursor is not None
+
+
+def facts() -> dict[str, ReportFacts]:
+    """What settings are checked against, report by report."""
+    found = {}
+    for report in REPORTS.values():
+        cursor = windows_endpoint(report).cursor
+        windowed = is_windowed(report)
+        found[report.name] = ReportFacts(
+            windowed=windowed,
+            needs_start=windowed and cursor is not None and not cursor.from_start,
+            options=frozenset(report.optional_fields),
+            on_by_default=report.on_by_default,
+        )
+    return found
+
+
+def cursor_column(report: Report) -> str | None:
+    """The column that tells a row's place in time, where rows are the endpoint's own records."""
+    cursor = ENDPOINTS[report.endpoint].cursor
+    if cursor is None or report.rows is not None:
+        return None
+    path = f"attributes.{cursor.field}"
+    return next(column.name for column in load_contract(report.name).columns if column.path == path)

@@ -1,0 +1,246 @@
+"""Rows become dlt resources: what to read is planned from the state, tables are yielded, the state is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dlt
+import pyarrow as pa
+from dlt.extract import DltResource
+
+from . import state
+from .contracts import ROW_VERSION, load_contract
+from .endpoints import ENDPOINTS
+from .engine import Engine, Output
+from .errors import KlaviyoError
+from .limits import Clock, SystemClock
+from .reports import REPORTS, is_windowed, windows_endpoint
+from .settings import ReportSettings, Settings
+from .shape import without_nuls
+from .spec import Report
+from .windows import BEGINNING, EVERYTHING, Window, plan, subtract, union
+
+log = logging.getLogger("klaviyo")
+
+#: Destinations whose text cannot hold the character U+0000.
+_WITHOUT_NULS = ("postgres", "redshift")
+
+
+class _HintsAreMeant(logging.Filter):
+    """dlt warns for every table that JSON travels as text; it is meant to."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "when merging arrow schema with dlt schema" not in record.getMessage()
+
+
+logging.getLogger("dlt").addFilter(_HintsAreMeant())
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one report is read by one run.
+
+    Attributes:
+        windows: what to read, oldest first; empty where everything is loaded already.
+        covered: what is loaded and not read again.
+        whole: loaded as a whole, once all of it is read.
+        settings: as given, or as the extract method needs them.
+    """
+
+    report: Report
+    settings: ReportSettings
+    windows: Sequence[Window]
+    covered: Sequence[Window]
+    whole: bool
+
+
+def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Window]) -> Plan:
+    """Windows to read, from what is loaded already."""
+    if not is_windowed(report) or settings.extract == "all":
+        if settings.split_by != "none":
+            # Without a period there is no calendar to cut by.
+            settings = replace(settings, split_by="auto")
+        return Plan(report, settings, [EVERYTHING], [], True)
+    cursor = windows_endpoint(report).cursor
+    start = BEGINNING if cursor is not None and cursor.from_start else settings.start or BEGINNING
+    windows = plan(
+        start,
+        settings.end,
+        covered=() if settings.reread else loaded,
+        lookback=settings.lookback,
+        split_by=settings.split_by,
+    )
+    kept = [rest for window in loaded for rest in subtract(window, windows)]
+    return Plan(report, settings, windows, kept, False)
+
+
+class Run:
+    """One reading of an account: the engine, and the bounds of the load package in hand.
+
+    Args:
+        settings: what to read.
+        clock: where time comes from.
+        rows: rows after which a load package ends; None for a single package.
+        seconds: time after which it ends.
+        raise_errors: let the first report that fails end the load, as a plain `pipeline.run` expects. The run loop
+            loads what there is and reports instead.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        rows: int | None = None,
+        seconds: float | None = None,
+        raise_errors: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.engine = Engine(settings, self.clock)
+        self.raise_errors = raise_errors
+        self.plans: dict[str, Plan] = {}
+        self.end_package = False
+        #: The last package is under way; set by the run loop.
+        self.closing = False
+        self._rows, self._seconds = rows, seconds
+        self._package_rows = 0
+        self._package_started_s = self.clock.monotonic()
+        self._waiting: list[Plan] = []
+
+    def add(self, name: str, resource_state: Mapping[str, Any]) -> bool:
+        """Plan a report that is to be read; False if it was already."""
+        if name in self.plans:
+            return False
+        made = plan_report(REPORTS[name], self.settings.reports[name], state.covered(resource_state))
+        self.plans[name] = made
+        self._waiting.append(made)
+        return True
+
+    def start(self) -> None:
+        """Begin to read what was added since the last call."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self.engine.start((p.report, p.settings, p.windows, p.covered, p.whole) for p in waiting)
+
+    def begin_package(self) -> None:
+        self._package_rows = 0
+        self._package_started_s = self.clock.monotonic()
+
+    def package_ends(self) -> bool:
+        """Whether the load package in hand has enough."""
+        return self.end_package or bool(
+            (self._rows is not None and self._package_rows >= self._rows)
+            or (self._seconds is not None and self.clock.monotonic() - self._package_started_s >= self._seconds)
+        )
+
+    def rows(self, name: str) -> Iterator[pa.Table | None]:
+        """The tables of one report for one load package; None while there is nothing yet, so that others go on."""
+        resource_state = dlt.current.resource_state()
+        if self.add(name, resource_state):
+            # Once every selected resource was asked, they start together: side by side, and sharing requests.
+            yield None
+        self.start()
+        output = self.engine.outputs[name]
+        try:
+            if output.whole:
+                yield from self._whole(name, output, resource_state)
+            else:
+                yield from self._windowed(name, output, resource_state)
+        except GeneratorExit:
+            # The load failed elsewhere, or somebody wanted to see a few rows only.
+            self.engine.drop(name)
+            raise
+
+    def _windowed(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[pa.Table | None]:
+        first = not resource_state
+        while True:
+            last = self.package_ends()
+            taken = self.engine.take(name, last=last)
+            for table in taken.tables:
+                first = False
+                self._package_rows += table.num_rows
+                yield self._fitted(output, table)
+            if taken.ended or last:
+                break
+            if not taken.tables:
+                yield None
+        self._raise(name)
+        if first:
+            # The table exists, with all its columns, even if the account has no such records.
+            yield output.shaper.empty()
+        loaded, covered = state.covered(resource_state), taken.covered or []
+        # What is read again and was not reached is to be read by the next run. Where this one got no further than the
+        # last, that looks back as far anyway, and the high-water mark stays where it was.
+        if first or union([*loaded, *covered]) != loaded:
+            state.remember(resource_state, covered)
+        output.loaded = taken.ended
+
+    def _whole(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[pa.Table | None]:
+        while not self.engine.take(name, last=False).ended:
+            yield None
+        self._raise(name)
+        if self.engine.read_of(name).failed or output.spool is None:
+            return
+        # One table at least, for dlt empties or retires nothing on account of a resource without items.
+        yield output.shaper.empty()
+        for table in output.spool.tables():
+            self._package_rows += table.num_rows
+            yield self._fitted(output, table)
+        output.spool.close()
+        output.loaded = True
+        if is_windowed(output.report):
+            state.remember(resource_state, [Window(BEGINNING, output.settings.end)])
+
+    def _fitted(self, output: Output, table: pa.Table) -> pa.Table:
+        """The table as the destination can hold it. A text that it refuses would fail the load for good."""
+        destination = dlt.current.pipeline().destination
+        if destination is not None and destination.destination_type.rpartition(".")[2] in _WITHOUT_NULS:
+            table, misfits = without_nuls(table, output.shaper.contract)
+            output.misfits.update(misfits)
+        return table
+
+    def _raise(self, name: str) -> None:
+        read = self.engine.read_of(name)
+        if self.raise_errors and read.failed:
+            self.engine.close()
+            raise read.errors[0][1]
+
+    def error(self, name: str) -> KlaviyoError | None:
+        """Why a report failed, or None."""
+        read = self.engine.read_of(name)
+        return read.errors[0][1] if read.errors else None
+
+
+def resource(run: Run, name: str) -> DltResource:
+    """The dlt resource of one report."""
+    report, settings = REPORTS[name], run.settings.reports[name]
+    contract = load_contract(name)
+    columns: dict[str, Any] = {
+        column.name: {"data_type": column.data_type, "nullable": column.nullable, "description": column.description}
+        for column in contract.columns
+    }
+    disposition: Any
+    if report.history:
+        columns[ROW_VERSION] = {"data_type": "text", "nullable": False, "description": "What dlt compares rows by."}
+        disposition = {"disposition": "merge", "strategy": "scd2", "row_version_column_name": ROW_VERSION}
+    elif not is_windowed(report) or settings.extract == "all":
+        disposition = {"disposition": "replace"}
+    else:
+        disposition = {"disposition": "merge", "strategy": "delete-insert"}
+        cursor = ENDPOINTS[report.endpoint].cursor
+        for column in contract.columns:
+            if cursor is not None and column.path == f"attributes.{cursor.field}":
+                columns[column.name]["dedup_sort"] = "desc"
+    return dlt.resource(
+        run.rows(name),
+        name=name,
+        columns=columns,
+        primary_key=contract.primary_key,
+        write_disposition=disposition,
+        max_table_nesting=0,
+        file_format="parquet",
+    )

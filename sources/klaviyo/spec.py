@@ -1,0 +1,165 @@
+"""The types that the tables of endpoints and reports are written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+JSON_API = "application/vnd.api+json"
+
+
+class Ops(Enum):
+    """Which comparisons an endpoint offers on its cursor field."""
+
+    RANGE = "greater-or-equal and less-than"
+    STRICT = "greater-than and less-than only"
+    CLOSED = "greater-or-equal and less-or-equal only"
+    AFTER = "greater-than only"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The field that orders change, and what the endpoint lets one do with it.
+
+    Attributes:
+        field: name in filters, in `sort` and below `attributes` of a record.
+        ops: the comparisons that the endpoint allows.
+        ascending: whether `sort=<field>` exists, so that a chain of pages moves forward in time
+            and can be cut in two while it is being read.
+        from_start: read from the beginning of the account on a first run, whatever the start date
+            (dimensions that other rows point at).
+    """
+
+    field: str
+    ops: Ops = Ops.RANGE
+    ascending: bool = True
+    from_start: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Two fixed windows that Klaviyo counts at once, per account and endpoint.
+
+    Attributes:
+        burst: requests a second.
+        steady: requests a minute.
+        daily: requests a day, where there is such a quota.
+    """
+
+    burst: int
+    steady: int
+    daily: int | None = None
+
+
+XS = Rate(1, 15)
+S = Rate(3, 60)
+M = Rate(10, 150)
+L = Rate(75, 750)
+XL = Rate(350, 3500)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One of several filters that together cover an endpoint that has to be asked more than once.
+
+    Attributes:
+        filter: an expression in Klaviyo's grammar, ANDed to the date window.
+        context: constants that every record of this variant carries (`channel`).
+    """
+
+    filter: str
+    context: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+NO_VARIANT = Variant("")
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Where the ids come from of an endpoint that is asked once per parent.
+
+    Attributes:
+        endpoint: name of the endpoint that lists the parents; it may have parents itself.
+        context: context column -> path in the parent record (`list_id` -> `id`).
+        absent_ok: a 404 for one parent means that it has no such child, not an error.
+        include: what the requests for the parents include.
+        rows: None where the records of `endpoint` are the parents, or the included type that is.
+        childless: path in the parent record -> values of parents that have no children: they are not asked for.
+        filter: the field of a filter that takes the parent's id, where the path has no place for it.
+    """
+
+    endpoint: str
+    context: Mapping[str, str]
+    absent_ok: bool = False
+    include: tuple[str, ...] = ()
+    rows: str | None = None
+    childless: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    filter: str | None = None
+
+    @property
+    def records(self) -> str:
+        """What the parents are called."""
+        return f"{self.rows.replace('-', '_')}s" if self.rows else self.endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One readable collection of Klaviyo's API. Defaults silent, only deviations shown.
+
+    Attributes:
+        name: how this project calls it.
+        path: path below the base URL; `{id}` stands for the parent's id, unless a filter names it.
+        type: JSON:API type of its records.
+        doc: one sentence for the reference.
+        rate: its own rate limit.
+        scopes: what a private key needs.
+        page_size: the greatest `page[size]`, or None where the endpoint takes no such parameter.
+        cursor: the field for date windows, or None where there is no date filter.
+        variants: the filters to ask one after the other; one without a filter where there are none.
+        parent: set where it takes one chain of requests a parent.
+        dearer: `additional-fields` value -> the lower rate that asking for it brings.
+    """
+
+    name: str
+    path: str
+    type: str
+    doc: str
+    rate: Rate
+    scopes: tuple[str, ...]
+    page_size: int | None = 100
+    cursor: Cursor | None = None
+    variants: tuple[Variant, ...] = (NO_VARIANT,)
+    parent: Parent | None = None
+    dearer: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One table that a user can ask for, and the requests that fill it.
+
+    Attributes:
+        name: the report, the dlt resource and the table.
+        endpoint: name of the endpoint that is read.
+        include: related resources that travel in the same answer.
+        additional_fields: what Klaviyo leaves out unless asked.
+        optional_fields: additional fields that a setting of the same name switches on.
+        fields: sparse fieldsets, type -> fields; empty means everything.
+        rows: None for the records themselves, or the included type that makes the rows.
+        history: rows are memberships, kept as slowly changing history (dlt's scd2).
+        whole: read as a whole by every run although its parents have a date filter, since what changes in its rows
+            does not move the date of a parent.
+        on_by_default: loaded unless `reports` says otherwise.
+    """
+
+    name: str
+    endpoint: str
+    include: tuple[str, ...] = ()
+    additional_fields: tuple[str, ...] = ()
+    optional_fields: tuple[str, ...] = ()
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    rows: str | None = None
+    history: bool = False
+    whole: bool = False
+    on_by_default: bool = True

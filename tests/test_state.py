@@ -1,0 +1,51 @@
+"""What a pipeline remembers: the loaded periods, in a form that dlt can keep."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sources.klaviyo.state import SOURCE, covered, of_report, remember
+from sources.klaviyo.windows import BEGINNING, EVERYTHING, Window, union
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+windows = st.tuples(st.integers(0, 50), st.integers(1, 20)).map(
+    lambda bounds: Window(T0 + timedelta(seconds=bounds[0]), T0 + timedelta(seconds=sum(bounds)))
+)
+
+
+@given(st.lists(windows | st.just(EVERYTHING) | st.just(Window(BEGINNING, T0))))
+def test_what_is_remembered_comes_back_joined_also_through_json(loaded: list[Window]) -> None:
+    state: dict[str, Any] = {"something": "else"}
+    remember(state, loaded)
+    assert covered(json.loads(json.dumps(state))) == union(loaded)
+    assert state["something"] == "else"
+
+
+def test_what_is_remembered_replaces_what_was() -> None:
+    state: dict[str, Any] = {}
+    remember(state, [EVERYTHING])
+    remember(state, [])
+    assert covered(state) == []
+
+
+def test_before_the_first_load_nothing_is_loaded() -> None:
+    assert covered({}) == []
+    states: list[dict[str, Any]] = [
+        {},
+        {"sources": {}},
+        {"sources": {SOURCE: {"resources": {"other": {}}}}},
+        {"sources": {SOURCE: None}},
+    ]
+    assert [of_report(state, "events") for state in states] == [{}] * 4
+
+
+def test_the_state_of_a_report_is_found_within_that_of_the_pipeline() -> None:
+    own = {"covered": [["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"]]}
+    state = {"sources": {SOURCE: {"resources": {"events": own}}}}
+    assert covered(of_report(state, "events")) == [Window(T0, T0 + timedelta(days=1))]
