@@ -1,0 +1,160 @@
+"""Writes the parts of the documentation that repeat what the code declares: `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+from sources.klaviyo.contracts import load_contract  # noqa: E402 - after the path is set
+from sources.klaviyo.endpoints import ENDPOINTS  # noqa: E402
+from sources.klaviyo.reports import REPORTS, is_windowed, lineage, rate_of, windows_endpoint  # noqa: E402
+from sources.klaviyo.settings import ACCOUNT_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
+from sources.klaviyo.spec import Report  # noqa: E402
+from sources.klaviyo.windows import SplitBy  # noqa: E402
+
+HEADER = "<!-- Written by docs/generate.py (make docs). Change the code, not this file. -->\n"
+
+
+def configuration() -> str:
+    """docs/configuration.md: every setting, its default, what is allowed."""
+    lines = [
+        HEADER,
+        "# Configuration",
+        "",
+        "Every setting can be given, strongest first, as a flag (`--start-date`), as an argument of `klaviyo()`, in the",
+        "environment (`SOURCES__KLAVIYO__START_DATE`), in `.dlt/secrets.toml` or in `.dlt/config.toml` under",
+        "`[sources.klaviyo]`. Settings of one pipeline stand under its name (`[klaviyo_acme.sources.klaviyo]`) and beat",
+        "those without one. An unknown setting is an error, not a surprise.",
+        "",
+        "## The account",
+        "",
+        "| setting | default | allowed | |",
+        "|---|---|---|---|",
+    ]
+    lines += [_setting(name, *facts) for name, facts in ACCOUNT_SETTINGS.items()]
+    lines += [
+        "",
+        "## Every report, or one",
+        "",
+        "Under `[sources.klaviyo]` these count for all reports, under `[sources.klaviyo.<report>]` for one:",
+        "",
+        "    [sources.klaviyo]",
+        '    start_date = "2026-01-01"',
+        "",
+        "    [sources.klaviyo.events]",
+        "    lookback_days = 3",
+        "",
+        "| setting | default | allowed | |",
+        "|---|---|---|---|",
+    ]
+    lines += [_setting(name, *facts) for name, facts in REPORT_SETTINGS.items()]
+    lines += [
+        "",
+        "Dates are UTC. A date without a time as `end_date` includes that day; a time is the first moment left out.",
+        f"Periods: {', '.join(f'`{name}`' for name in get_args(Period))}; weeks begin on Monday.",
+        f"Splits: {', '.join(f'`{name}`' for name in get_args(SplitBy))}.",
+        "",
+        "## Switches of single reports",
+        "",
+        "| report | switch | |",
+        "|---|---|---|",
+    ]
+    for report in REPORTS.values():
+        for option in report.optional_fields:
+            rate = ENDPOINTS[report.endpoint].dearer.get(option)
+            cost = f"lowers its rate to {rate.burst} requests a second and {rate.steady} a minute" if rate else ""
+            lines.append(f"| `{report.name}` | `{option}` | asks Klaviyo for it; {cost} |")
+    return "\n".join(lines) + "\n"
+
+
+def reports() -> str:
+    """docs/reports.md: every report, how it is read, and its columns."""
+    lines = [
+        HEADER,
+        "# Reports",
+        "",
+        "## Loaded by default",
+        "",
+        *_overview(report for report in REPORTS.values() if report.on_by_default),
+        "",
+        "## Loaded where they are named",
+        "",
+        "Off by default: what takes a request for each metric, form or action is not what one expects of a run every",
+        'hour, and many accounts have none of the rest. Name them (`reports = ["events", "coupons"]`, `run coupons`), or',
+        'take all there are (`reports = ["all"]`, `run all`); `plan` says what that costs.',
+        "",
+        *_overview(report for report in REPORTS.values() if not report.on_by_default),
+        "",
+        "## What all tables have in common",
+        "",
+        "Every table has a column `_extra`: values that no column holds or whose type is not the column's, path to",
+        "value; null where everything fits. `_dlt_load_id` names the load that brought the row. Tables of",
+        "memberships keep history: `_dlt_valid_from` and `_dlt_valid_to` say from when to when the row was seen, and",
+        "who is a member now is `_dlt_valid_to is null`.",
+    ]
+    for report in REPORTS.values():
+        contract, endpoint, rate = load_contract(report.name), ENDPOINTS[report.endpoint], rate_of(report)
+        lines += [
+            "",
+            f"## {report.name}",
+            "",
+            contract.description,
+            "",
+            f"`GET {endpoint.path}`, {rate.burst} requests a second and {rate.steady} a minute, {_how(report.name)}. "
+            f"{'On' if report.on_by_default else 'Off'} by default.",
+            "",
+            "| column | type | |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| `{column.name}` | {column.data_type}{' (key)' if column.primary_key else ''} | {column.description} |"
+            for column in contract.columns
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _overview(listed: Iterable[Report]) -> list[str]:
+    lines = ["| report | read | key scopes | rows |", "|---|---|---|---|"]
+    for report in listed:
+        contract, endpoint = load_contract(report.name), ENDPOINTS[report.endpoint]
+        scopes = ", ".join(f"`{scope}`" for scope in endpoint.scopes)
+        lines.append(f"| [`{report.name}`](#{report.name}) | {_how(report.name)} | {scopes} | {contract.description} |")
+    return lines
+
+
+def _how(name: str) -> str:
+    report = REPORTS[name]
+    endpoint = windows_endpoint(report)
+    own = ENDPOINTS[report.endpoint]
+    parents = " and ".join(f"`{below.parent.records}`" for below in lineage(report) if below.parent)
+    per_parent = f", one request or more for each of {parents}" if parents else ""
+    if report.history:
+        return f"whole, kept as history{per_parent}"
+    if not is_windowed(report) or endpoint.cursor is None:
+        return f"whole, replaced{per_parent}"
+    owner = "" if endpoint is own and report.rows is None else f" of its {endpoint.type}"
+    start = ", from the beginning on a first run" if endpoint.cursor.from_start else ""
+    return f"incremental by `{endpoint.cursor.field}`{owner}{start}{per_parent}"
+
+
+def _setting(name: str, default: object, allowed: str, description: str) -> str:
+    shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"| `{name}` | {shown} | {allowed} | {description} |"
+
+
+PAGES = {"configuration.md": configuration, "reports.md": reports}
+
+
+def main() -> None:
+    """Write every generated page."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
