@@ -74,7 +74,7 @@ def simulate(
     seed: int = 0,
 ) -> Tally:
     """Threads that always have work send through one bucket; somebody else may spend the same quota evenly."""
-    chance = random.Random(seed)  # noqa: S311 - a simulation
+    chance = random.Random(seed)
     bucket, tally = Bucket(rate), Tally()
     agenda: list[tuple[float, int, str, tuple[bool, dict[str, str]] | None]] = []
     order = 0
