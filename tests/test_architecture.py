@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ def modules() -> list[str]:
     return [path.stem for path in SOURCE.glob("*.py")]
 
 
+@cache
 def neighbours(module: str) -> set[str]:
     """The modules of the source that a module imports."""
     prefix = "sources.klaviyo."

@@ -174,7 +174,9 @@ def test_a_plan_reads_what_is_missing_and_the_lookback_and_nothing_else(
         mark += 1
     for end_of_loaded in {mark if mark > start else -100, max(loaded, default=-100) + 1}:
         again |= set(range(end_of_loaded - lookback, end_of_loaded))
-    assert seconds(*chunks) == set(range(start, end)) - (loaded - again)
+    last = max(loaded, default=-100) + 1
+    moved_on = start < end and lookback and last <= start <= last + lookback
+    assert seconds(*chunks) == set(range(last - lookback if moved_on else start, end)) - (loaded - again)
     assert sum(len(seconds(chunk)) for chunk in chunks) == len(seconds(*chunks))
     assert chunks == sorted(chunks)
 
@@ -191,6 +193,14 @@ def test_a_second_run_goes_on_at_the_mark_less_the_lookback() -> None:
 def test_a_lookback_never_reaches_behind_the_start() -> None:
     chunks = plan(at(180), at(300), covered=[window(0, 200)], lookback=timedelta(seconds=50))
     assert chunks == [window(180, 300)]
+
+
+def test_a_start_that_moves_on_with_every_run_leaves_no_gap_and_no_late_record_behind() -> None:
+    # "yesterday", run at midnight: the last minute of the day was not visible yet.
+    first = plan(at(0), at(240), lookback=timedelta(seconds=100))
+    assert plan(at(300), at(540), covered=first, lookback=timedelta(seconds=100)) == [window(140, 540)]
+    # A period that has nothing to do with the last one stays as it is.
+    assert plan(at(900), at(999), covered=first, lookback=timedelta(seconds=100)) == [window(900, 999)]
 
 
 def test_a_run_without_new_time_reads_the_lookback_alone() -> None:

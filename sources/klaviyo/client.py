@@ -19,8 +19,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from .errors import AuthError, DailyQuotaExhausted, KlaviyoError, RateLimited, RequestRejected, TransientError
-from .limits import Governor
+from .errors import AuthError, KlaviyoError, RateLimited, RequestRejected, TransientError
+from .limits import Governor, too_long
 from .settings import Settings
 from .shape import next_link
 from .spec import JSON_API, Endpoint, Rate
@@ -29,7 +29,6 @@ from .spec import JSON_API, Endpoint, Rate
 _PASSING = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
 _ATTEMPTS = 6
 _MOST_REFUSALS = 30
-_DAY_LIKE_S = 900
 _CONNECT_TIMEOUT_S = 10.0
 
 
@@ -150,8 +149,7 @@ class Client:
             self._governor.refused(bucket, wait_s)
             with self._counting:
                 traffic.refused += 1
-            kind = DailyQuotaExhausted if wait_s > max(_DAY_LIKE_S, self._governor.max_wait_s) else RateLimited
-            raise kind(f"Klaviyo asks {endpoint.path} to wait {wait_s:.0f} s (429)", retry_after_s=wait_s)
+            raise too_long(wait_s, f"Klaviyo asks {endpoint.path} to wait {wait_s:.0f} s (429)")
         self._governor.answered(bucket, response.headers)
         if response.status_code != 200:
             raise self._error(response.status_code, body, endpoint)

@@ -43,11 +43,11 @@ _UNLOADED_BYTES = 192 << 20
 #: dlt spends about 2 ms on an item, so tables are handed over by the ten thousands of rows.
 _ROWS_PER_TABLE = 20_000
 _BYTES_PER_TABLE = 16 << 20
-_MOST_THREADS = 32
+_MOST_THREADS = 48
 #: Every cut costs about one more request, so what is cut in two has to be several times that.
 _PAGES_WORTH_SHARING = 8
 #: Latency to hide: at this many seconds an answer, the threads of an endpoint use up its steady rate.
-_LATENCY_S = 0.5
+_LATENCY_S = 1.0
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from .errors import RateLimited
+from .errors import DailyQuotaExhausted, RateLimited
 from .spec import Rate
 
 # A request sent at the end of one window can arrive in the next: spans a little longer than the windows absorb it.
@@ -24,6 +24,16 @@ _BURST_SPAN_S = 1.05
 _STEADY_SPAN_S = 60.25
 #: How often a waiting thread looks again, for what headers may have told meanwhile.
 _LOOK_AGAIN_S = 0.25
+
+
+#: Only a spent daily quota asks for waits of this length.
+_DAY_LIKE_S = 900
+
+
+def too_long(wait_s: float, message: str) -> RateLimited:
+    """The error for a wait that nobody sleeps through."""
+    kind = DailyQuotaExhausted if wait_s > _DAY_LIKE_S else RateLimited
+    return kind(message, retry_after_s=wait_s)
 
 
 class Clock(Protocol):
@@ -151,7 +161,7 @@ class Governor:
                     return bucket
             # A minute's window always passes; only what Klaviyo asked for can be longer.
             if wait_s > max(self.max_wait_s, _STEADY_SPAN_S):
-                raise RateLimited(f"Klaviyo asks for a wait of {wait_s:.0f} s", retry_after_s=wait_s)
+                raise too_long(wait_s, f"{name.partition(' ')[0]} has to wait {wait_s:.0f} s")
             self.clock.wait(min(wait_s, _LOOK_AGAIN_S), self.stop)
         raise RateLimited("the run is ending", retry_after_s=0)
 

@@ -101,6 +101,10 @@ def plan(
     if start >= end:
         return []
     covered = union(covered)
+    if lookback and covered and covered[-1].end <= start <= covered[-1].end + lookback:
+        # A start that moves on with every run, as "yesterday" does, leaves what was loaded behind it: the lookback is
+        # due there, and so is the minute that was not visible yet when that run ended.
+        start = max(BEGINNING, covered[-1].end - lookback)
     marks = {high_water(start, covered), *(window.end for window in covered[-1:])}
     again = [Window(mark - lookback, mark) for mark in marks if mark is not None and lookback]
     covered = [rest for window in covered for rest in subtract(window, again)]
