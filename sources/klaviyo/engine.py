@@ -456,6 +456,8 @@ class Engine:
             if output.whole:
                 return Taken([], None, ended)
             enough = output.buffered_rows >= _ROWS_PER_TABLE or output.buffered_bytes >= _BYTES_PER_TABLE
+            # Many reports with little each can fill the memory too: nothing more comes until some of it is taken.
+            enough = enough or (output.buffered_rows > 0 and self.full())
             if not (enough or last or ended):
                 return Taken([], None, False)
             tables = output.drain()
@@ -661,6 +663,7 @@ class Engine:
         with self._lock:
             read, dropped = self.read_of(report), self.outputs[report]
             dropped.dropped = True
+            dropped.drain()
             if dropped.spool is not None:
                 dropped.spool.close()
             if all(output.dropped for output in read.outputs):
