@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +14,10 @@ from sources.klaviyo.client import Client, Traffic
 from sources.klaviyo.endpoints import ENDPOINTS
 from sources.klaviyo.errors import AuthError, KlaviyoError, RequestRejected
 from sources.klaviyo.limits import Governor, SystemClock
-from sources.klaviyo.reports import REPORTS
-from sources.klaviyo.settings import ReportSettings, Settings
+from sources.klaviyo.reports import endpoint_of, report_of
+from sources.klaviyo.settings import Settings
 from sources.klaviyo.shape import parents
-from sources.klaviyo.spec import Endpoint, Parent
+from sources.klaviyo.spec import Endpoint, Parent, Report
 
 _SIDE_BY_SIDE = 8
 
@@ -78,7 +77,7 @@ def check(settings: Settings) -> Result:
     client = Client(settings, Governor(clock, settings.max_wait_s, threading.Event()))
     try:
         probe = _Probe(client)
-        return Result(_account(probe), probe.verdicts(settings.reports))
+        return Result(_account(probe), probe.verdicts(settings))
     finally:
         client.close()
 
@@ -109,27 +108,25 @@ class _Probe:
         except KlaviyoError as error:
             return b"", error
 
-    def verdicts(self, reports: Mapping[str, ReportSettings]) -> list[Verdict]:
+    def verdicts(self, settings: Settings) -> list[Verdict]:
         """Reports that send the same requests are tried once."""
-        keys = {}
-        for name, settings in reports.items():
-            report = REPORTS[name]
-            options = tuple(option for option in report.optional_fields if option in settings.options)
+        keys: dict[str, tuple[object, ...]] = {}
+        asked: dict[tuple[object, ...], tuple[Report, tuple[str, ...]]] = {}
+        for name, own in settings.reports.items():
+            report = report_of(settings, name)
+            endpoint = endpoint_of(report)
+            options = tuple(option for option in report.optional_fields if option in own.options)
+            additional_fields = report.additional_fields + options
             fields = tuple(sorted(report.fields.items()))
-            keys[name] = (report.endpoint, report.include, report.additional_fields + options, fields)
-        different = list(dict.fromkeys(keys.values()))
+            first = endpoint.variants[0].filter
+            keys[name] = (endpoint.path, first, report.sort, report.include, additional_fields, fields)
+            asked.setdefault(keys[name], (report, additional_fields))
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-            tried = dict(zip(different, pool.map(lambda key: self._try(*key), different), strict=True))
+            tried = dict(zip(asked, pool.map(lambda one: self._try(*one), asked.values()), strict=True))
         return [replace(tried[key], report=name) for name, key in keys.items()]
 
-    def _try(
-        self,
-        name: str,
-        include: tuple[str, ...],
-        additional_fields: tuple[str, ...],
-        fields: tuple[tuple[str, tuple[str, ...]], ...],
-    ) -> Verdict:
-        endpoint = ENDPOINTS[name]
+    def _try(self, report: Report, additional_fields: tuple[str, ...]) -> Verdict:
+        endpoint = endpoint_of(report)
         parent_id = None
         if endpoint.parent is not None:
             parent_id, error = self._any_parent(endpoint.parent)
@@ -141,10 +138,11 @@ class _Probe:
             endpoint,
             variant=endpoint.variants[0],
             parent_id=parent_id,
-            include=include,
-            fields=dict(fields),
+            include=report.include,
+            fields=report.fields,
             additional_fields=additional_fields,
             page_size=1,
+            sort=report.sort,
         )
         _, error = self.ask(endpoint, path)
         absent_ok = endpoint.parent is not None and endpoint.parent.absent_ok

@@ -241,19 +241,20 @@ def _place(args: argparse.Namespace) -> tuple[str | None, str | None, str | None
     return getattr(args, "destination", None), getattr(args, "dataset", None), getattr(args, "pipelines_dir", None)
 
 
-def _known_reports(args: argparse.Namespace) -> list[str]:
+def _known_reports(args: argparse.Namespace, custom: Sequence[str] = ()) -> list[str]:
     from sources.klaviyo.errors import ConfigError
     from sources.klaviyo.reports import REPORTS
     from sources.klaviyo.settings import ALL, nearest
 
     named: Sequence[str] = getattr(args, "reports", None) or []
+    known = [*REPORTS, *custom]
     for name in named:
-        if name not in REPORTS and name != ALL:
+        if name not in known and name != ALL:
             raise ConfigError(
-                f'unknown report "{name}" (on the command line){nearest(name, REPORTS)} '
-                f"Allowed: {', '.join(REPORTS)}, {ALL}."
+                f'unknown report "{name}" (on the command line){nearest(name, known)} '
+                f"Allowed: {', '.join(known)}, {ALL}."
             )
-    return list(REPORTS) if ALL in named else list(dict.fromkeys(named))
+    return known if ALL in named else list(dict.fromkeys(named))
 
 
 def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> Settings:
@@ -263,14 +264,16 @@ def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> 
         ConfigError: a setting is wrong or missing.
     """
     from pipelines.klaviyo_run import load_settings
+    from sources.klaviyo import config, custom
     from sources.klaviyo.reports import REPORTS
     from sources.klaviyo.settings import REPORT_SETTINGS
 
+    own = custom.names(config.read(name))
     typed = {key: value for key, value in vars(args).items() if key in REPORT_SETTINGS}
     everything: dict[str, Any] = {**flags, **typed}
     if typed:
-        everything.update({report: typed for report in REPORTS})
-    if named := _known_reports(args):
+        everything.update({report: typed for report in (*REPORTS, *own)})
+    if named := _known_reports(args, own):
         everything["reports"] = named
     return load_settings(name, everything)
 

@@ -21,11 +21,12 @@ from dlt.pipeline.configuration import PipelineConfiguration
 
 from pipelines.klaviyo_recovery import heal, recover
 from sources.klaviyo import config, source_of, state
+from sources.klaviyo.custom import settings_from
 from sources.klaviyo.errors import KlaviyoError
 from sources.klaviyo.limits import Clock, SystemClock
-from sources.klaviyo.reports import REPORTS, facts, windows_endpoint
+from sources.klaviyo.reports import report_of, windows_endpoint
 from sources.klaviyo.resources import Plan, Run, plan_report
-from sources.klaviyo.settings import Settings, build
+from sources.klaviyo.settings import Settings
 from sources.klaviyo.windows import BEGINNING, Window, high_water
 
 log = logging.getLogger("klaviyo")
@@ -93,7 +94,7 @@ def load_settings(pipeline_name: str, flags: Mapping[str, Any], clock: Clock | N
     Raises:
         ConfigError: a setting is wrong or missing.
     """
-    return build(config.read(pipeline_name, flags, "the flag {}"), facts(), (clock or SystemClock()).now())
+    return settings_from(config.read(pipeline_name, flags, "the flag {}"), (clock or SystemClock()).now())
 
 
 def open_pipeline(
@@ -145,7 +146,7 @@ def plan(pipeline: dlt.Pipeline, settings: Settings) -> list[Plan]:
     """What a run would read, from the state in the destination; sends nothing to Klaviyo."""
     pipeline.sync_destination()
     return [
-        plan_report(REPORTS[name], report, state.covered(state.of_report(pipeline.state, name)))
+        plan_report(report_of(settings, name), report, state.covered(state.of_report(pipeline.state, name)))
         for name, report in settings.reports.items()
     ]
 

@@ -10,10 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.klaviyo_words import counted, duration, extent, listed, moment, number, spans
-from sources.klaviyo.contracts import load_contract
-from sources.klaviyo.endpoints import ENDPOINTS
 from sources.klaviyo.errors import KlaviyoError
-from sources.klaviyo.reports import is_windowed, rate_of, windows_endpoint
+from sources.klaviyo.reports import contract_of, endpoint_of, is_windowed, rate_of, windows_endpoint
 from sources.klaviyo.spec import Report
 from sources.klaviyo.windows import BEGINNING, END_OF_TIME, Window
 
@@ -65,7 +63,7 @@ def write_table(headers: Mapping[str, bool], rows: Iterable[Sequence[str]], styl
 
 def report_info(report: Report) -> dict[str, Any]:
     """A report as data."""
-    endpoint, contract = ENDPOINTS[report.endpoint], load_contract(report.name)
+    endpoint, contract = endpoint_of(report), contract_of(report)
     cursor = windows_endpoint(report).cursor if is_windowed(report) else None
     return {
         "name": report.name,

@@ -20,14 +20,13 @@ from dlt.common.pipeline import PipelineContext
 from dlt.extract import DltResource, DltSource
 
 from . import config
+from .custom import CUSTOM_REPORTS, settings_from
 from .errors import KlaviyoError
 from .limits import SystemClock
-from .reports import facts
 from .resources import Run, resource
-from .settings import build
 from .state import SOURCE
 
-__all__ = ["KlaviyoError", "klaviyo", "source_of"]
+__all__ = ["KlaviyoError", "klaviyo", "klaviyo_report", "source_of"]
 
 
 def klaviyo(
@@ -61,11 +60,43 @@ def klaviyo(
         ConfigError: a setting is wrong or missing.
     """
     given = {name: value for name, value in locals().items() if name != "report_settings" and value is not None}
+    return _source({**given, **(report_settings or {})}, "the call of klaviyo()")
+
+
+def klaviyo_report(
+    name: str,
+    endpoint: str,
+    *,
+    filter: str | None = None,
+    metric: str | None = None,
+    fields: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    include: Sequence[str] | None = None,
+    additional_fields: Sequence[str] | None = None,
+    sort: str | None = None,
+    columns: Mapping[str, str | Mapping[str, str]] | None = None,
+    mode: str | None = None,
+    **settings: Any,
+) -> DltSource:
+    """One custom report: a raw table of any endpoint, and one of what is included with its records.
+
+    pipeline.run(klaviyo_report("vip_orders", "events", metric="Placed Order", start_date="2026-01-01"))
+
+    Args:
+        name: of the report, the dlt resource and the table.
+        endpoint: a name or a path; this and what follows as under `custom_reports` (see docs/custom-reports.md).
+        settings: every other setting that `klaviyo()` takes.
+
+    Raises:
+        ConfigError: a setting is wrong or missing.
+    """
+    given = {key: value for key, value in locals().items() if key not in ("name", "settings") and value is not None}
+    return _source({**settings, CUSTOM_REPORTS: {name: given}, "reports": [name]}, "the call of klaviyo_report()")
+
+
+def _source(given: Mapping[str, Any], origin: str) -> DltSource:
     context = Container()[PipelineContext]
     name = context.pipeline().pipeline_name if context.is_active() else None
-    raw = config.read(name, {**given, **(report_settings or {})}, "the call of klaviyo()")
-    settings = build(raw, facts(), SystemClock().now())
-    return source_of(Run(settings))
+    return source_of(Run(settings_from(config.read(name, given, origin), SystemClock().now())))
 
 
 def source_of(run: Run, names: Iterable[str] | None = None) -> DltSource:

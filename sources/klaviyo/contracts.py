@@ -41,6 +41,15 @@ class Column:
     primary_key: bool = False
 
 
+EXTRA_COLUMN = Column(
+    EXTRA,
+    "json",
+    "",
+    "Values of this record that no column holds or whose type is not the column's: path -> value. "
+    "Null where everything fits.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """The columns of one report, the last of them `_extra`, which takes what fits nowhere else."""
@@ -60,16 +69,7 @@ def load_contract(name: str) -> Contract:
     """The contract of a report; every one ends with the `_extra` column."""
     raw = yaml.load((SCHEMAS / f"{name}.yaml").read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - the safe loader, in C where there is one
     columns = [Column(name=key, **spec) for key, spec in cast(dict[str, dict[str, Any]], raw["columns"]).items()]
-    columns.append(
-        Column(
-            EXTRA,
-            "json",
-            "",
-            "Values of this record that no column holds or whose type is not the column's: path -> value. "
-            "Null where everything fits.",
-        )
-    )
-    return Contract(raw["name"], raw["resource"], raw["description"], tuple(columns))
+    return Contract(raw["name"], raw["resource"], raw["description"], (*columns, EXTRA_COLUMN))
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

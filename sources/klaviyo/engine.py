@@ -24,14 +24,14 @@ import pyarrow as pa
 
 from . import query
 from .client import Client, Traffic
-from .contracts import load_contract
-from .endpoints import ENDPOINTS
 from .errors import KlaviyoError, RequestRejected, TransientError
 from .limits import Clock, Governor, SystemClock
-from .reports import cursor_column, lineage, rate_of, windows_endpoint
+from .metrics import Metrics
+from .raw import RawShaper
+from .reports import contract_of, cursor_column, endpoint_of, lineage, rate_of, windows_endpoint
 from .settings import ReportSettings, Settings
 from .shape import Shaper, parents, records_span, span, without
-from .spec import NO_VARIANT, Endpoint, Report, Variant
+from .spec import Endpoint, Report, Variant
 from .spool import Spool
 from .windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
 
@@ -171,7 +171,12 @@ class Output:
         self.report = report
         self.settings = settings
         self.whole = whole
-        self.shaper = Shaper(load_contract(report.name), rows=report.rows, row_version=report.history)
+        contract = contract_of(report)
+        self.shaper: Shaper | RawShaper = (
+            Shaper(contract, rows=report.rows, row_version=report.history)
+            if report.custom is None
+            else RawShaper(contract, included=report.rows is not None)
+        )
         self.cursor_column = cursor_column(report)
         self.covered_before = list(covered)
         self.buffer: list[pa.Table] = []
@@ -220,7 +225,7 @@ class Read:
         self.idle = threading.Condition(lock)
         self.report = report
         self.settings = settings
-        self.endpoint = ENDPOINTS[report.endpoint]
+        self.endpoint = endpoint_of(report)
         self.windows = list(windows)
         self.outputs: list[Output] = []
         self.traffic = Traffic()
@@ -248,6 +253,9 @@ class Read:
         """Reads with the same key send the same requests."""
         return (
             self.endpoint.name,
+            self.endpoint.path,
+            tuple(variant.filter for variant in self.endpoint.variants),
+            self.report.sort,
             self.report.include,
             self.additional_fields,
             tuple(sorted((kind, tuple(names)) for kind, names in self.report.fields.items())),
@@ -302,14 +310,16 @@ class Read:
             include=self.report.include if own else below.include if below else (),
             fields=self.report.fields if own else None,
             additional_fields=self.additional_fields if own else (),
+            sort=self.report.sort if own else None,
         )
         return Chain(self, endpoint, path, window, variant, {**variant.context, **(context or {})}, parent, parent_id)
 
-    def child(self, parent: Chain, parent_id: str, context: Mapping[str, str | None]) -> Chain:
-        """The chain of one parent record's children; the window is theirs where nothing above them has a date."""
+    def children(self, parent: Chain, parent_id: str, context: Mapping[str, str | None]) -> list[Chain]:
+        """The chains of one parent record's children; the window is theirs where nothing above them has a date."""
         window = EVERYTHING if self.lineage.index(parent.endpoint) >= self._dated else parent.window
         endpoint = self.below(parent.endpoint)
-        return self._chain(endpoint, window, NO_VARIANT, parent, parent_id, {**parent.context, **context})
+        known = {**parent.context, **context}
+        return [self._chain(endpoint, window, variant, parent, parent_id, known) for variant in endpoint.variants]
 
     def below(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint that is asked once for each record of this one."""
@@ -408,10 +418,15 @@ class Engine:
             plans: a report, its settings, the windows to read, what is covered without them, and whether it has
                 to be loaded as a whole.
         """
+        metrics = Metrics(self.client)
+        found = [(*metrics.resolved(plan[0]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans]
         with self._lock:
             new: dict[tuple[object, ...], Read] = {}
-            for report, settings, windows, covered, whole in plans:
-                read = Read(report, settings, windows, self._lock)
+            for asked, error, report, settings, windows, covered, whole in found:
+                read = Read(asked, settings, windows, self._lock)
+                if error is not None:
+                    read.errors.append((windows[0], error))
+                    read.break_at(BEGINNING)
                 read = new.setdefault((read.key, whole), read)
                 output = Output(report, settings, covered, whole)
                 read.outputs.append(output)
@@ -617,8 +632,9 @@ class Engine:
             if read.given_up(chain):
                 return
             for parent_id, context in found:
-                read.pending.append(read.child(chain, parent_id, context))
-                chain.children += 1
+                below = read.children(chain, parent_id, context)
+                read.pending.extend(below)
+                chain.children += len(below)
             read.idle.notify_all()
 
     def _settle(self, chain: Chain) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
@@ -73,6 +75,7 @@ def url(
     fields: Mapping[str, Sequence[str]] | None = None,
     additional_fields: Sequence[str] = (),
     page_size: int | None = None,
+    sort: str | None = None,
 ) -> str:
     """Path and query of the first page of one chain of requests; the next ones come from `links.next`."""
     path, named = endpoint.path, ""
@@ -90,8 +93,83 @@ def url(
     terms = [term for term in (named, variant.filter, bounds(endpoint, window) if window else "") if term]
     if terms:
         parameters["filter"] = ",".join(terms)
-    if endpoint.cursor and endpoint.cursor.ascending:
+    if sort is not None:
+        parameters["sort"] = sort
+    elif endpoint.cursor and endpoint.cursor.ascending:
         parameters["sort"] = endpoint.cursor.field
     if endpoint.page_size is not None:
         parameters["page[size]"] = str(page_size or endpoint.page_size)
     return f"{path}?{urlencode(parameters, quote_via=quote)}" if parameters else path
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a filter.
+
+    Attributes:
+        values: as they are written, quotes included; empty for `has(field)`.
+        many: they stand in brackets.
+        text: the whole condition.
+    """
+
+    op: str
+    field: str
+    values: tuple[str, ...]
+    many: bool
+    text: str
+
+
+_STRING = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_VALUE = re.compile(rf"\s*({_STRING}|[^\s,()\[\]'\"]+)\s*", re.DOTALL)
+_OPENING = re.compile(r"\s*([a-z]+(?:-[a-z]+)*)\(\s*([A-Za-z_][\w.\-]*)\s*")
+
+
+def parse(text: str) -> list[Condition]:
+    """The conditions of a filter that somebody wrote.
+
+    Raises:
+        ValueError: it is not Klaviyo's grammar, `operator(field,value)` between commas; says where it breaks.
+    """
+    found: list[Condition] = []
+    at = 0
+
+    def expect(marks: str) -> str:
+        nonlocal at
+        if at < len(text) and text[at] in marks:
+            at += 1
+            return text[at - 1]
+        wanted = " or ".join(f"`{mark}`" for mark in marks)
+        raise ValueError(f"{wanted} is expected at position {at + 1}")
+
+    def value() -> str:
+        nonlocal at
+        match = _VALUE.match(text, at)
+        if match is None:
+            raise ValueError(f"a value is expected at position {at + 1}")
+        at = match.end()
+        return match[1]
+
+    while True:
+        start = at
+        match = _OPENING.match(text, at)
+        if match is None:
+            raise ValueError(f"`operator(field,value)` is expected at position {at + 1}")
+        at = match.end()
+        values: list[str] = []
+        many = False
+        if expect(",)") == ",":
+            at += len(text[at:]) - len(text[at:].lstrip())
+            if many := text.startswith("[", at):
+                at += 1
+                values.append(value())
+                while expect(",]") == ",":
+                    values.append(value())
+                at += len(text[at:]) - len(text[at:].lstrip())
+            else:
+                values.append(value())
+            expect(")")
+        found.append(Condition(match[1], match[2], tuple(values), many, text[start:at].strip()))
+        at += len(text[at:]) - len(text[at:].lstrip())
+        if at == len(text):
+            return found
+        expect(",")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
-from .contracts import load_contract
+from .contracts import EXTRA_COLUMN, Column, Contract, DataType, load_contract
 from .endpoints import ENDPOINTS
-from .settings import ReportFacts
+from .settings import ReportFacts, Settings
 from .spec import Endpoint, Rate, Report
 
 _MEMBERS = {"profile": ("joined_group_at",)}
@@ -122,9 +123,67 @@ REPORTS = {
 }
 
 
+def report_of(settings: Settings, name: str) -> Report:
+    """A report by its name, predefined or written by the user."""
+    return settings.custom.get(name) or REPORTS[name]
+
+
+def endpoint_of(report: Report) -> Endpoint:
+    """What a report reads: a row of the table, or the endpoint as a custom report asks it."""
+    return report.own or ENDPOINTS[report.endpoint]
+
+
+def contract_of(report: Report) -> Contract:
+    """The columns of a report: declared in `schemas/`, or those of a raw table."""
+    return load_contract(report.name) if report.custom is None else _raw_contract(report)
+
+
+def _raw_contract(report: Report) -> Contract:
+    """Columns of a custom report's table, or of the one with its included records."""
+    endpoint, included = endpoint_of(report), report.rows is not None
+    above = [] if included else list(context_columns(endpoint))
+    parents = endpoint.parent.context if endpoint.parent else {}
+    columns = [
+        *(
+            Column(name, "text", f"context.{name}", "What the request knows.", name not in parents, name in parents)
+            for name in above
+        ),
+        Column("id", "text", "id", "Id of the record.", nullable=False, primary_key=True),
+        # Records of several types stand in the table of included ones.
+        Column("type", "text", "type", "JSON:API type of the record.", not included, included),
+    ]
+    if endpoint.cursor is not None and not included:
+        name, path = raw_column(endpoint.cursor.field), f"attributes.{endpoint.cursor.field}"
+        columns.append(Column(name, "timestamp", path, "When the record happened or changed, UTC."))
+    columns += [
+        Column(name, "json", name, f"The {name} of the record as Klaviyo sent them.")
+        for name in ("attributes", "relationships", "links")
+    ]
+    if report.custom is not None and not included:
+        columns += [
+            Column(name, cast(DataType, kind), path, f"Lifted out of {path}.")
+            for name, (kind, path) in report.custom.columns.items()
+        ]
+    doc = f"What is included with {report.name.rpartition('__')[0]}." if included else endpoint.doc
+    return Contract(report.name, endpoint.type, doc, (*columns, EXTRA_COLUMN))
+
+
+def raw_column(field: str) -> str:
+    """The column of a raw table that holds a field."""
+    return field.replace(".", "_")
+
+
+def context_columns(endpoint: Endpoint) -> list[str]:
+    """Columns that the request knows and the record does not: the parent's, and those of the variants."""
+    found = dict.fromkeys(endpoint.parent.context if endpoint.parent else ())
+    for variant in endpoint.variants:
+        found.update(dict.fromkeys(variant.context))
+    return list(found)
+
+
 def rate_of(report: Report, additional_fields: Iterable[str] | None = None) -> Rate:
     """The rate limit of the requests for the rows, with what the report asks for beyond the usual fields."""
-    endpoint = ENDPOINTS[report.endpoint]
+    endpoint = endpoint_of(report)
     asked = report.additional_fields if additional_fields is None else additional_fields
     dearer = [endpoint.dearer[name] for name in asked if name in endpoint.dearer]
     return min([endpoint.rate, *dearer], key=lambda rate: rate.steady)
@@ -132,7 +191,7 @@ def rate_of(report: Report, additional_fields: Iterable[str] | None = None) -> R
 
 def lineage(report: Report) -> list[Endpoint]:
     """The endpoints that are read for a report, from the one that is asked first down to the report's own."""
-    found = [ENDPOINTS[report.endpoint]]
+    found = [endpoint_of(report)]
     while parent := found[0].parent:
         found.insert(0, ENDPOINTS[parent.endpoint])
     return found
@@ -151,23 +210,25 @@ def is_windowed(report: Report) -> bool:
 
 def facts() -> dict[str, ReportFacts]:
     """What settings are checked against, report by report."""
-    found = {}
-    for report in REPORTS.values():
-        cursor = windows_endpoint(report).cursor
-        windowed = is_windowed(report)
-        found[report.name] = ReportFacts(
-            windowed=windowed,
-            needs_start=windowed and cursor is not None and not cursor.from_start,
-            options=frozenset(report.optional_fields),
-            on_by_default=report.on_by_default,
-        )
-    return found
+    return {report.name: facts_of(report) for report in REPORTS.values()}
+
+
+def facts_of(report: Report) -> ReportFacts:
+    """What the settings of one report are checked against."""
+    cursor = windows_endpoint(report).cursor
+    windowed = is_windowed(report)
+    return ReportFacts(
+        windowed=windowed,
+        needs_start=windowed and cursor is not None and not cursor.from_start,
+        options=frozenset(report.optional_fields),
+        on_by_default=report.on_by_default,
+    )
 
 
 def cursor_column(report: Report) -> str | None:
     """The column that tells a row's place in time, where rows are the endpoint's own records."""
-    cursor = ENDPOINTS[report.endpoint].cursor
+    cursor = endpoint_of(report).cursor
     if cursor is None or report.rows is not None:
         return None
     path = f"attributes.{cursor.field}"
-    return next(column.name for column in load_contract(report.name).columns if column.path == path)
+    return next(column.name for column in contract_of(report).columns if column.path == path)

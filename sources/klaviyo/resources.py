@@ -12,12 +12,12 @@ import pyarrow as pa
 from dlt.extract import DltResource
 
 from . import state
-from .contracts import ROW_VERSION, load_contract
-from .endpoints import ENDPOINTS
+from .contracts import ROW_VERSION
 from .engine import Engine, Output
 from .errors import KlaviyoError
 from .limits import Clock, SystemClock
-from .reports import REPORTS, is_windowed, windows_endpoint
+from .raw import unpacked
+from .reports import contract_of, endpoint_of, is_windowed, report_of, windows_endpoint
 from .settings import ReportSettings, Settings
 from .shape import without_nuls
 from .spec import Report
@@ -25,6 +25,8 @@ from .windows import BEGINNING, EVERYTHING, Window, plan, subtract, union
 
 log = logging.getLogger("klaviyo")
 
+#: How deep dlt unpacks what it infers; its own default.
+_NESTED = 1000
 #: Destinations whose text cannot hold the character U+0000.
 _WITHOUT_NULS = ("postgres", "redshift")
 
@@ -116,7 +118,7 @@ class Run:
         """Plan a report that is to be read; False if it was already."""
         if name in self.plans:
             return False
-        made = plan_report(REPORTS[name], self.settings.reports[name], state.covered(resource_state))
+        made = plan_report(report_of(self.settings, name), self.settings.reports[name], state.covered(resource_state))
         self.plans[name] = made
         self._waiting.append(made)
         return True
@@ -138,7 +140,7 @@ class Run:
             or (self._seconds is not None and self.clock.monotonic() - self._package_started_s >= self._seconds)
         )
 
-    def rows(self, name: str) -> Iterator[pa.Table | None]:
+    def rows(self, name: str) -> Iterator[Any]:
         """The tables of one report for one load package; None while there is nothing yet, so that others go on."""
         resource_state = dlt.current.resource_state()
         if self.add(name, resource_state):
@@ -156,7 +158,7 @@ class Run:
             self.engine.drop(name)
             raise
 
-    def _windowed(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[pa.Table | None]:
+    def _windowed(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[Any]:
         first = not resource_state
         while True:
             last = self.package_ends()
@@ -172,7 +174,7 @@ class Run:
         self._raise(name)
         if first:
             # The table exists, with all its columns, even if the account has no such records.
-            yield output.shaper.empty()
+            yield self._empty(output)
         loaded, covered = state.covered(resource_state), taken.covered or []
         # What is read again and was not reached is to be read by the next run. Where this one got no further than the
         # last, that looks back as far anyway, and the high-water mark stays where it was.
@@ -180,14 +182,14 @@ class Run:
             state.remember(resource_state, covered)
         output.loaded = taken.ended
 
-    def _whole(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[pa.Table | None]:
+    def _whole(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[Any]:
         while not self.engine.take(name, last=False).ended:
             yield None
         self._raise(name)
         if self.engine.read_of(name).failed or output.spool is None:
             return
         # One table at least, for dlt empties or retires nothing on account of a resource without items.
-        yield output.shaper.empty()
+        yield self._empty(output)
         for table in output.spool.tables():
             self._package_rows += table.num_rows
             yield self._fitted(output, table)
@@ -196,13 +198,21 @@ class Run:
         if is_windowed(output.report):
             state.remember(resource_state, [Window(BEGINNING, output.settings.end)])
 
-    def _fitted(self, output: Output, table: pa.Table) -> pa.Table:
-        """The table as the destination can hold it. A text that it refuses would fail the load for good."""
+    @staticmethod
+    def _empty(output: Output) -> Any:
+        """An item without rows, for which dlt makes or empties the table all the same."""
+        custom = output.report.custom
+        return dlt.mark.materialize_table_schema() if custom and custom.inferred else output.shaper.empty()
+
+    def _fitted(self, output: Output, table: pa.Table) -> Any:
+        """The table as the destination can hold it, a text that it refuses would fail the load for good; or the dicts
+        that dlt is to infer the columns of."""
         destination = dlt.current.pipeline().destination
         if destination is not None and destination.destination_type.rpartition(".")[2] in _WITHOUT_NULS:
             table, misfits = without_nuls(table, output.shaper.contract)
             output.misfits.update(misfits)
-        return table
+        custom = output.report.custom
+        return unpacked(table, output.shaper.contract) if custom and custom.inferred else table
 
     def _raise(self, name: str) -> None:
         read = self.engine.read_of(name)
@@ -218,11 +228,13 @@ class Run:
 
 def resource(run: Run, name: str) -> DltResource:
     """The dlt resource of one report."""
-    report, settings = REPORTS[name], run.settings.reports[name]
-    contract = load_contract(name)
+    report, settings = report_of(run.settings, name), run.settings.reports[name]
+    contract = contract_of(report)
+    inferred = report.custom is not None and report.custom.inferred
     columns: dict[str, Any] = {
         column.name: {"data_type": column.data_type, "nullable": column.nullable, "description": column.description}
         for column in contract.columns
+        if not inferred or column.primary_key
     }
     disposition: Any
     if report.history:
@@ -232,9 +244,9 @@ def resource(run: Run, name: str) -> DltResource:
         disposition = {"disposition": "replace"}
     else:
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
-        cursor = ENDPOINTS[report.endpoint].cursor
+        cursor = endpoint_of(report).cursor
         for column in contract.columns:
-            if cursor is not None and column.path == f"attributes.{cursor.field}":
+            if cursor is not None and column.path == f"attributes.{cursor.field}" and not inferred:
                 columns[column.name]["dedup_sort"] = "desc"
     return dlt.resource(
         run.rows(name),
@@ -242,6 +254,6 @@ def resource(run: Run, name: str) -> DltResource:
         columns=columns,
         primary_key=contract.primary_key,
         write_disposition=disposition,
-        max_table_nesting=0,
-        file_format="parquet",
+        max_table_nesting=_NESTED if inferred else 0,
+        file_format="preferred" if inferred else "parquet",
     )

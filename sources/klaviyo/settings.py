@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pendulum
 
 from .errors import ConfigError
+from .spec import Report
 from .windows import BEGINNING, END_OF_TIME, SplitBy
 
 Extract = Literal["incremental", "all"]
@@ -109,6 +110,7 @@ class Settings:
     Attributes:
         authorization: value of the `Authorization` header; kept out of `repr`.
         reports: report name -> how to read it, in the order to show them.
+        custom: name -> report, of those that the user wrote.
     """
 
     authorization: str = field(repr=False)
@@ -117,6 +119,7 @@ class Settings:
     request_timeout_s: float
     max_wait_s: float
     reports: Mapping[str, ReportSettings]
+    custom: Mapping[str, Report] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ def build(raw: Raw, facts: Mapping[str, ReportFacts], now: datetime) -> Settings
         reports=reports,
     )
     if problems:
-        raise ConfigError(_without_secrets("\n".join(dict.fromkeys(problems)), raw))
+        raise ConfigError(without_secrets("\n".join(dict.fromkeys(problems)), raw))
     return settings
 
 
@@ -204,7 +207,7 @@ def _known_keys(raw: Raw, facts: Mapping[str, ReportFacts]) -> None:
     for key, value in raw.values.items():
         if key in facts:
             if not isinstance(value, Mapping):
-                problems.append(f"{key}: a report's settings are a table, not {_show(value)}{raw.where(key)}")
+                problems.append(f"{key}: a report's settings are a table, not {show(value)}{raw.where(key)}")
                 continue
             allowed = [*REPORT_SETTINGS, *sorted(facts[key].options)]
             for inner in value:
@@ -228,17 +231,17 @@ def _report_names(raw: Raw, facts: Mapping[str, ReportFacts]) -> list[str]:
     if value is None:
         return [name for name, fact in facts.items() if fact.on_by_default]
     if isinstance(value, str):
-        value = _listed(value)
+        value = listed(value)
     if not isinstance(value, Sequence) or not value or not all(isinstance(name, str) for name in value):
         raise ConfigError(
-            f"reports = {_show(raw.values['reports'])}{raw.where('reports')}: a list of report names is needed. "
+            f"reports = {show(raw.values['reports'])}{raw.where('reports')}: a list of report names is needed. "
             f"Allowed: {', '.join(facts)}, {ALL}."
         )
     unknown = [name for name in value if name not in facts and name != ALL]
     if unknown:
         raise ConfigError(
             "\n".join(
-                f"unknown report {_show(name)}{raw.where('reports')}{nearest(name, facts)} "
+                f"unknown report {show(name)}{raw.where('reports')}{nearest(name, facts)} "
                 f"Allowed: {', '.join(facts)}, {ALL}."
                 for name in unknown
             )
@@ -246,7 +249,7 @@ def _report_names(raw: Raw, facts: Mapping[str, ReportFacts]) -> list[str]:
     return list(facts) if ALL in value else list(dict.fromkeys(value))
 
 
-def _listed(text: str) -> Any:
+def listed(text: str) -> Any:
     """A list as the environment holds one: a JSON array, or names between commas."""
     if text.lstrip().startswith("["):
         with suppress(ValueError):
@@ -299,7 +302,7 @@ def _lookback(raw: Raw) -> timedelta:
     days = _number(raw, "lookback_days", 1.0)
     if not 0 <= days <= 36_500:
         raise ConfigError(
-            f"lookback_days = {_show(raw.values['lookback_days'])}{raw.where('lookback_days')}: "
+            f"lookback_days = {show(raw.values['lookback_days'])}{raw.where('lookback_days')}: "
             f"{REPORT_SETTINGS['lookback_days'][1]} is needed, 36500 at most."
         )
     # Whole seconds, the grain of windows.
@@ -315,7 +318,7 @@ def _period(raw: Raw, now: datetime, problems: list[str]) -> tuple[datetime | No
         for other in ("start_date", "end_date"):
             if raw.values.get(other) not in (None, ""):
                 problems.append(
-                    f"period = {_show(name)}{raw.where('period')} and {other} = {_show(raw.values[other])}"
+                    f"period = {show(name)}{raw.where('period')} and {other} = {show(raw.values[other])}"
                     f"{raw.where(other)} exclude each other: leave one out."
                 )
         if attempt(_choice, raw, "period", "period", get_args(Period), None) is None:
@@ -324,11 +327,11 @@ def _period(raw: Raw, now: datetime, problems: list[str]) -> tuple[datetime | No
         # In the first minute of a day nothing of it is visible yet: an empty period, not an error.
         return first, max(min(last, visible), first)
     start, end = attempt(_moment, raw, "start_date", False), attempt(_moment, raw, "end_date", True)
-    said = f"start_date = {_show(raw.values.get('start_date'))}{raw.where('start_date')}"
+    said = f"start_date = {show(raw.values.get('start_date'))}{raw.where('start_date')}"
     if start is not None and start > now:
         problems.append(f"{said} lies in the future: a moment up to now is needed.")
     if start is not None and end is not None and start >= end:
-        problems.append(f"{said} is not before end_date = {_show(raw.values['end_date'])}{raw.where('end_date')}.")
+        problems.append(f"{said} is not before end_date = {show(raw.values['end_date'])}{raw.where('end_date')}.")
     return start, min(end or visible, visible)
 
 
@@ -365,7 +368,7 @@ def _moment(raw: Raw, name: str, is_end: bool) -> datetime | None:
             raise ValueError
     except (ValueError, OverflowError):
         raise ConfigError(
-            f"{name} = {_show(value)}{raw.where(name)} is not a date. "
+            f"{name} = {show(value)}{raw.where(name)} is not a date. "
             'Allowed: a date ("2026-01-31") or a time ("2026-01-31T09:30:00Z"), UTC unless it carries an offset, '
             "after 1970."
         ) from None
@@ -428,7 +431,7 @@ def _choice(raw: Raw, name: str, label: str, allowed: Sequence[str], default: st
     value = value.isoformat() if isinstance(value, date) else value
     if value not in allowed:
         raise ConfigError(
-            f"{label} = {_show(value)}{raw.where(name)}{nearest(str(value), allowed)} Allowed: {', '.join(allowed)}."
+            f"{label} = {show(value)}{raw.where(name)}{nearest(str(value), allowed)} Allowed: {', '.join(allowed)}."
         )
     return str(value)
 
@@ -437,7 +440,7 @@ def _seconds(raw: Raw, name: str, zero_allowed: bool) -> float:
     value = _number(raw, name, ACCOUNT_SETTINGS[name][0])
     if not 0 <= value <= 86_400 or (value == 0 and not zero_allowed):
         raise ConfigError(
-            f"{name} = {_show(raw.values[name])}{raw.where(name)}: {ACCOUNT_SETTINGS[name][1]} is needed, 86400 at most."
+            f"{name} = {show(raw.values[name])}{raw.where(name)}: {ACCOUNT_SETTINGS[name][1]} is needed, 86400 at most."
         )
     return value
 
@@ -453,7 +456,7 @@ def _number(raw: Raw, name: str, default: float) -> float:
         if number != number:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{name} = {_show(value)}{raw.where(name)}: a number is needed.") from None
+        raise ConfigError(f"{name} = {show(value)}{raw.where(name)}: a number is needed.") from None
     return number
 
 
@@ -464,15 +467,16 @@ def _flag(raw: Raw, name: str, default: bool) -> bool:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} = {_show(value)}{raw.where(name)}: true or false is needed.")
+        raise ConfigError(f"{name} = {show(value)}{raw.where(name)}: true or false is needed.")
     return value
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """A value as an error names it."""
     return f'"{value}"' if isinstance(value, str | date) else repr(value)
 
 
-def _without_secrets(text: str, raw: Raw) -> str:
+def without_secrets(text: str, raw: Raw) -> str:
     """A message without the key or token that stands in a place where it does not belong."""
     text = re.sub(r"pk_[\w-]+", "pk_…", text)
     token = raw.values.get("access_token")

@@ -28,7 +28,8 @@ from .errors import ContractViolation, TransientError
 from .spec import Parent
 from .windows import Window
 
-_ARROW: Mapping[str, pa.DataType] = {
+#: dlt's name of a type -> Arrow's.
+ARROW: Mapping[str, pa.DataType] = {
     "text": pa.string(),
     "json": pa.string(),
     "bigint": pa.int64(),
@@ -51,7 +52,7 @@ _PYTHON: Mapping[str, Any] = {
 #: What decoding raises; text that is not UTF-8 has an error of its own.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 #: What decoding and converting raise for a record that the column types don't fit.
-_DOES_NOT_FIT = (*_UNREADABLE, pa.ArrowException, ValueError, OverflowError, TypeError)
+DOES_NOT_FIT = (*_UNREADABLE, pa.ArrowException, ValueError, OverflowError, TypeError)
 #: Where broken characters are counted among the misfits.
 _BROKEN = "(text that is not Unicode)"
 #: An object with more unknown fields than this is no object with fixed fields.
@@ -163,6 +164,23 @@ class Shaped:
     misfits: Counter[str] = field(default_factory=Counter)
 
 
+def page_records(page: bytes, misfits: Counter[str]) -> tuple[list[Raw], list[Raw]]:
+    """The records of a page and what is included with them, each as it was sent.
+
+    Args:
+        misfits: where characters that are none are counted.
+
+    Raises:
+        TransientError: the page is not a JSON:API document.
+    """
+    page, broken = mended(page)
+    if broken:
+        misfits[_BROKEN] += broken
+    document = _whole(_decode_page, page)
+    records = _decode_array(document.data) if bytes(document.data).startswith(b"[") else [document.data]
+    return [raw for raw in records if bytes(raw) != b"null"], document.included or []
+
+
 class Shaper:
     """Turns pages of one report into Arrow tables.
 
@@ -182,7 +200,7 @@ class Shaper:
         self._to_one = _relationships(columns, ".data.id")
         self._to_many = _relationships(columns, ".data[].id")
         self._tree = _Node("attributes", [c for c in columns if c.path.startswith("attributes.")], depth=1)
-        fields = [(column.name, pa.field(column.name, _ARROW[column.data_type])) for column in contract.columns]
+        fields = [(column.name, pa.field(column.name, ARROW[column.data_type])) for column in contract.columns]
         self.schema = pa.schema([arrow for _, arrow in fields])
         if row_version:
             self.schema = self.schema.append(pa.field(ROW_VERSION, pa.string()))
@@ -235,7 +253,7 @@ class Shaper:
         misfits: Counter[str] = Counter()
         if self.rows is None:
             # A page that the fast way cannot take whole, for whatever reason, is taken in parts.
-            with suppress(*_DOES_NOT_FIT):
+            with suppress(*DOES_NOT_FIT):
                 document: Any = self._decode_document(page)
                 records = document.data if isinstance(document.data, list) else [document.data]
                 index = _index(document.included) if self._included else {}
@@ -246,22 +264,18 @@ class Shaper:
         return Shaped(pa.concat_tables(tables).combine_chunks() if tables else self.empty(), misfits)
 
     def _records(self, page: bytes, misfits: Counter[str]) -> tuple[list[Raw], _Index]:
-        page, broken = mended(page)
-        if broken:
-            misfits[_BROKEN] += broken
-        document = _whole(_decode_page, page)
-        index = _index(document.included)
+        records, included = page_records(page, misfits)
+        index = _index(included)
         if self.rows is not None:
             return [raw for (kind, _), raw in index.items() if kind == self.rows], index
-        records = _decode_array(document.data) if bytes(document.data).startswith(b"[") else [document.data]
-        return [raw for raw in records if bytes(raw) != b"null"], index
+        return records, index
 
     def _careful(
         self, raws: list[Raw], index: _Index, context: Mapping[str, str | None], misfits: Counter[str]
     ) -> Iterator[pa.Table]:
         """Halve until the records that don't fit stand alone."""
         counted = Counter[str]()
-        with suppress(*_DOES_NOT_FIT):
+        with suppress(*DOES_NOT_FIT):
             table = self._fast([self._decode_record(raw) for raw in raws], index, context, counted)
             misfits.update(counted)
             yield table
@@ -338,20 +352,20 @@ class Shaper:
             link = _ToMany(refs if _has_data(relationship) else None) if inc.many else _ToOne(refs[0] if refs else None)
             try:
                 row[inc.column.name] = inc.array([link], index)[0].as_py()
-            except _DOES_NOT_FIT:
+            except DOES_NOT_FIT:
                 extra[inc.column.path] = inc.raw(refs or (), index)
         for column in self._context:
             row[column.name] = context.get(column.path.removeprefix("context."))
         if self._type:
-            row[self._type.name] = _text(record.get("type"))
+            row[self._type.name] = text_of(record.get("type"))
         if self._id:
-            row[self._id.name] = _text(record.get("id"))
+            row[self._id.name] = text_of(record.get("id"))
             if row[self._id.name] is None:
                 # Without an id there is nothing to merge on; a name made of the content keeps the record once.
-                row[self._id.name] = f"no-id-{hashlib.sha256(bytes(raw)).hexdigest()[:32]}"
+                row[self._id.name] = stand_in_id(raw)
                 extra["$"] = bytes(raw)
         misfits.update(extra.keys())
-        row[EXTRA] = _json_object(extra) if extra else None
+        row[EXTRA] = json_object(extra) if extra else None
         return self._table(
             {
                 name: pa.array([row.get(name)], self.schema.field(name).type)
@@ -445,7 +459,7 @@ class _Node:
         for name, value in values.items():
             column, child = self.leaves.get(name), self.children.get(name)
             if column is not None:
-                row[column.name], whole = _value(column, value)
+                row[column.name], whole = value_of(column, value)
                 if not whole:
                     extra[f"{self.path}.{name}"] = bytes(value)
             if child is not None:
@@ -487,11 +501,11 @@ class _Included:
             if ref.id not in found:
                 raw = index.get((ref.type, ref.id))
                 value = self._walk(raw) if raw is not None else None
-                found[ref.id], whole = (None, True) if value is None else _value(self.column, value)
+                found[ref.id], whole = (None, True) if value is None else value_of(self.column, value)
                 if not whole:
                     raise ValueError(f"{self.column.path} does not fit {self.column.data_type}")
             values.append(found[ref.id])
-        return pa.array(values, _ARROW[self.column.data_type])
+        return pa.array(values, ARROW[self.column.data_type])
 
     def _list(self, link: _ToMany | None, index: _Index) -> str | None:
         if link is None or link.data is None:
@@ -544,12 +558,12 @@ def _array(column: Column, values: list[Any]) -> pa.Array:
         return pa.array([_json_bytes(value) for value in values], pa.string())
     if kind == "timestamp":
         # Arrow wants an offset, and no more than microseconds; everything else goes the careful way.
-        return pa.array(values, pa.string()).cast(_ARROW[kind])
+        return pa.array(values, pa.string()).cast(ARROW[kind])
     if kind == "date":
-        return pa.array(values, pa.string()).cast(_ARROW[kind])
+        return pa.array(values, pa.string()).cast(ARROW[kind])
     if kind == "double":
         return pa.array([_number(v) if isinstance(v, str) else v for v in values], pa.float64())
-    return pa.array(values, _ARROW[kind])
+    return pa.array(values, ARROW[kind])
 
 
 def _json_bytes(raw: Raw | None) -> bytes | None:
@@ -559,7 +573,7 @@ def _json_bytes(raw: Raw | None) -> bytes | None:
     return None if text in (b"", b"null") else text
 
 
-def _value(column: Column, raw: Raw) -> tuple[Any, bool]:
+def value_of(column: Column, raw: Raw) -> tuple[Any, bool]:
     """One value as its column takes it, and whether the column holds all of it."""
     text = bytes(raw)
     if text == b"null":
@@ -661,12 +675,18 @@ def _index(included: Iterable[Raw] | None) -> _Index:
             header = _decode_header(raw)
         except msgspec.DecodeError:
             # Nothing can point at it, but it may be a row.
-            header = _Ref(_text((_object(raw) or {}).get("type")) or "", f"no-id-{len(found)}")
+            header = _Ref(text_of((_object(raw) or {}).get("type")) or "", f"no-id-{len(found)}")
         found[header.type, header.id] = raw
     return found
 
 
-def _text(raw: Raw | None) -> str | None:
+def stand_in_id(raw: Raw) -> str:
+    """A name made of the content of a record that has no id."""
+    return f"no-id-{hashlib.sha256(bytes(raw)).hexdigest()[:32]}"
+
+
+def text_of(raw: Raw | None) -> str | None:
+    """A JSON string as text, anything else as the JSON that it is; None for null."""
     if raw is None or bytes(raw) == b"null":
         return None
     try:
@@ -675,7 +695,8 @@ def _text(raw: Raw | None) -> str | None:
         return bytes(raw).decode(errors="replace")
 
 
-def _json_object(values: Mapping[str, bytes]) -> str:
+def json_object(values: Mapping[str, bytes]) -> str:
+    """A JSON object of values that are JSON already."""
     parts = [msgspec.json.encode(key) + b":" + value for key, value in values.items()]
     return (b"{" + b",".join(parts) + b"}").decode(errors="replace")
 
@@ -688,7 +709,7 @@ def _extras(fields: Mapping[str, list[Raw | None]], count: int, misfits: Counter
             if raw is not None and bytes(raw):
                 row[path] = bytes(raw)
                 misfits[path] += 1
-    return [_json_object(row) if row else None for row in rows]
+    return [json_object(row) if row else None for row in rows]
 
 
 def without(table: pa.Table, column: str, surplus: Sequence[Window]) -> pa.Table:
@@ -723,7 +744,7 @@ def without_nuls(table: pa.Table, contract: Contract) -> tuple[pa.Table, Counter
         before = table.column(EXTRA).to_pylist()
         for row, values_of_row in extras.items():
             known = {name: bytes(raw) for name, raw in (_object(Raw(before[row])) or {}).items()} if before[row] else {}
-            before[row] = _json_object({**known, **values_of_row})
+            before[row] = json_object({**known, **values_of_row})
         place = table.schema.get_field_index(EXTRA)
         table = table.set_column(place, EXTRA, pa.array(before, pa.string()))
     return table, misfits
@@ -744,7 +765,7 @@ def records_span(page: bytes, cursor: str) -> tuple[datetime | None, datetime | 
     """As `span`, by an attribute of the records of a page: for reports whose rows are included records."""
     records = _whole(_decode_list, page).data
     values = [_timestamp(_at(raw, f"attributes.{cursor}") or "")[0] for raw in records]
-    return span(pa.table({cursor: pa.array(values, _ARROW["timestamp"])}), cursor)
+    return span(pa.table({cursor: pa.array(values, ARROW["timestamp"])}), cursor)
 
 
 class _ListPage(msgspec.Struct):
@@ -784,7 +805,13 @@ def parents(
     return found
 
 
+def named_ids(page: bytes) -> list[tuple[str, str]]:
+    """Name and id of each record of a page that has both."""
+    found = [(_at(raw, "attributes.name"), _at(raw, "id")) for raw in _whole(_decode_list, page).data]
+    return [(name, identity) for name, identity in found if name is not None and identity is not None]
+
+
 def _at(raw: Raw | None, path: str) -> str | None:
     for step in path.split("."):
         raw = (_object(raw) or {}).get(step)
-    return _text(raw)
+    return text_of(raw)

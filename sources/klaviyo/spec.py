@@ -136,6 +136,23 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Custom:
+    """What a user has written for a raw table, beside the requests.
+
+    Attributes:
+        columns: what is lifted out of the JSON: column -> (dlt's name of the type, path in the record).
+        inferred: dlt unpacks the records instead.
+    """
+
+    columns: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    inferred: bool = False
+
+
+#: For `Report.rows` of a custom report: all that is included, whatever its type.
+ALL_INCLUDED = "*"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One table that a user can ask for, and the requests that fill it.
 
@@ -151,6 +168,10 @@ class Report:
         whole: read as a whole by every run although its parents have a date filter, since what changes in its rows
             does not move the date of a parent.
         on_by_default: loaded unless `reports` says otherwise.
+        own: the endpoint with what a custom report changes in it, or one that is no row of the table.
+        sort: how to ask for the records, where not by the cursor.
+        metric: name of the metric whose events are wanted; its id is looked up when a run starts.
+        custom: set where a user wrote the report: its table is raw.
     """
 
     name: str
@@ -163,3 +184,7 @@ class Report:
     history: bool = False
     whole: bool = False
     on_by_default: bool = True
+    own: Endpoint | None = None
+    sort: str | None = None
+    metric: str | None = None
+    custom: Custom | None = None

@@ -1,0 +1,438 @@
+"""Custom reports: raw tables of any endpoint, read like the predefined ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.klaviyo_cost import cost_of
+from pipelines.klaviyo_run import plan
+from sources.klaviyo.errors import ConfigError
+from tests.journeys import NOW, FakeClock, Journey, home, small_account, truth_ids
+
+START = datetime(2026, 5, 1, tzinfo=UTC)
+LAG = timedelta(seconds=60)
+Tables = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def account(tmp_path: Path, clock: FakeClock) -> Iterator[Journey]:
+    numbers = {"profiles": 60, "events": 300, "metrics": 3, "lists": 3, "segments": 2, "tags": 3, "campaigns": 8}
+    with home(tmp_path):
+        journey = Journey(tmp_path, small_account(clock, seed=31, flows=4, **numbers), clock)
+        yield journey
+        journey.close()
+
+
+def custom(**reports: dict[str, Any]) -> dict[str, Tables]:
+    """The flag that stands for `[sources.klaviyo.custom_reports.<name>]`."""
+    return {"custom_reports": reports}
+
+
+def requests(journey: Journey, path: str = "/api/") -> list[dict[str, Any]]:
+    return [dict(request.query) for request in journey.server.requests if request.path.startswith(path)]
+
+
+def asked_of(journey: Journey, path: str, name: str) -> set[str | None]:
+    return {query.get(name) for query in requests(journey, path)}
+
+
+def records(journey: Journey, table: str) -> dict[str, dict[str, Any]]:
+    """The records of a raw table, put together again out of its JSON."""
+    rows = journey.sql(f"SELECT id, type, attributes, relationships, links FROM klaviyo.{table}")
+    assert len({(row[1], row[0]) for row in rows}) == len(rows)
+    return {
+        row[0]: {"id": row[0], "type": row[1]}
+        | {
+            name: json.loads(text)
+            for name, text in zip(("attributes", "relationships", "links"), row[2:], strict=True)
+            if text is not None
+        }
+        for row in rows
+    }
+
+
+def sent(journey: Journey, path: str) -> dict[str, dict[str, Any]]:
+    """The records of an endpoint as the sandbox sends them, asked by hand."""
+    import urllib.request
+
+    headers = {"Authorization": "Klaviyo-API-Key pk_sandbox", "revision": "2026-07-15"}
+    found: dict[str, dict[str, Any]] = {}
+    link: str | None = journey.server.url + path
+    while link:
+        with urllib.request.urlopen(urllib.request.Request(link, headers=headers)) as answer:  # noqa: S310
+            page = json.loads(answer.read())
+        found.update({record["id"]: record for record in page["data"]})
+        link = page["links"].get("next")
+    return found
+
+
+def test_a_raw_table_holds_every_record_as_klaviyo_sent_it(account: Journey) -> None:
+    account.load("orders", **custom(orders={"endpoint": "events"}))
+    wanted = truth_ids(account.account, "event", "datetime", START, NOW - LAG)
+    everything = sent(account, "/api/events?page%5Bsize%5D=1000")
+    assert records(account, "orders") == {name: everything[name] for name in wanted}
+    assert account.tables() == ["orders"]
+    columns = account.sql("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'orders'")
+    assert dict(columns) == {
+        "id": "VARCHAR", "type": "VARCHAR", "datetime": "TIMESTAMP WITH TIME ZONE", "attributes": "JSON",
+        "relationships": "JSON", "links": "JSON", "_extra": "JSON", "_dlt_load_id": "VARCHAR",
+    }  # fmt: skip
+    ((moment, text),) = account.sql(
+        f"SELECT datetime, attributes->>'datetime' FROM klaviyo.orders WHERE id = '{wanted[0]}'"
+    )
+    assert moment == datetime.fromisoformat(text)
+
+
+def test_hostile_content_stays_what_it_was(account: Journey) -> None:
+    when = datetime(2026, 6, 10, tzinfo=UTC)
+    bodies = {
+        "digits": b'{"n":12345678901234567890123,"big":9007199254740993,"f":1.10,"z":-0.0,"e":1e300}',
+        "case": b'{"key":1,"Key":2,"KEY":{"a":[],"A":{}}}',
+        "text": '{"sep":"a\u2028b\u2029c","emoji":"\U0001f381","quote":"\\"","slash":"\\/"}'.encode(),
+        "null": b'{"a":null,"b":{},"c":[],"d":[null,{}],"":0}',
+        "spaces": b'{ "a" : [ 1 , 2 ] ,\n "b":{ } }',
+        "long": b'{"text":"' + b"x" * 2**20 + b'"}',
+    }
+    for name, body in bodies.items():
+        attributes = b'{"datetime":"2026-06-10T00:00:00+00:00","event_properties":' + body + b"}"
+        account.account.add_raw(
+            "event", when, b'{"type":"event","id":"%s","attributes":%s}' % (name.encode(), attributes)
+        )
+    account.load("orders", **custom(orders={"endpoint": "events"}))
+    names = ", ".join(f"'{name}'" for name in bodies)
+    loaded = dict(account.sql(f"SELECT id, attributes::VARCHAR FROM klaviyo.orders WHERE id IN ({names})"))
+    assert {
+        name: text.partition('"event_properties":')[2].removesuffix("}") for name, text in loaded.items()
+    } == {name: body.decode() for name, body in bodies.items()}  # fmt: skip
+
+
+def test_records_of_any_shape_load_once_and_lose_nothing(account: Journey) -> None:
+    when = datetime(2026, 6, 10, tzinfo=UTC)
+    for raw in (
+        b'{"type":"event","id":"bare"}',
+        b'{"type":"event","id":"more","meta":{"a":1},"attributes":{"datetime":"2026-06-10T00:00:00Z"}}',
+        b'{"type":"event","attributes":{"who":"am I"}}',
+        b'{"type":7,"id":8,"attributes":[1]}',
+    ):
+        account.account.add_raw("event", when, raw)
+    outcome = account.load("orders", **custom(orders={"endpoint": "events"}))["orders"]
+    rows = account.sql(
+        "SELECT id, type, attributes, _extra FROM klaviyo.orders WHERE datetime IS NULL OR _extra IS NOT NULL"
+    )
+    found = {row[0] if not row[0].startswith("no-id-") else "no-id": row[1:] for row in rows}
+    assert found == {
+        "bare": ("event", None, None),
+        "more": ("event", '{"datetime":"2026-06-10T00:00:00Z"}', '{"meta":{"a":1}}'),
+        "no-id": ("event", '{"who":"am I"}', '{"$":{"type":"event","attributes":{"who":"am I"}}}'),
+        "8": ("7", "[1]", None),
+    }
+    assert outcome.misfits == {"meta": 1, "$": 1}
+
+
+@pytest.mark.parametrize("split_by", ["auto", "none", "week"])
+def test_a_custom_report_goes_on_where_it_stopped_and_looks_back(account: Journey, split_by: str) -> None:
+    mine = {**custom(orders={"endpoint": "events"}), "split_by": split_by}
+    account.load("orders", **mine)
+    before = account.rows("orders")
+    late = account.account.add("event", {"attributes": {"datetime": NOW - timedelta(hours=5)}})
+    too_late = account.account.add("event", {"attributes": {"datetime": NOW - timedelta(days=9)}})
+    account.clock.forward(hours=1)
+    account.load("orders", **mine)
+    assert late in account.ids("orders")
+    assert too_late not in account.ids("orders")
+    assert len(account.rows("orders")) == len(before) + 1
+    account.load("orders", **mine, lookback_days=10)
+    assert account.ids("orders") == truth_ids(account.account, "event", "datetime", START, account.clock.now() - LAG)
+
+
+def test_all_replaces_what_is_there(account: Journey) -> None:
+    mine = custom(people={"endpoint": "profiles", "extract": "all"})
+    account.load("people", **mine)
+    everybody = sorted(record["id"] for record in account.account.records("profile"))
+    assert account.ids("people") == everybody
+    account.account.remove("profile", everybody[0])
+    account.load("people", **mine)
+    assert account.ids("people") == everybody[1:]
+
+
+def test_filter_fields_and_sort_travel_in_the_request(account: Journey) -> None:
+    (metric, *_) = [record["id"] for record in account.account.records("metric")]
+    account.load(
+        "orders",
+        **custom(
+            orders={
+                "endpoint": "/api/events",
+                "filter": f'equals(metric_id,"{metric}")',
+                "fields": {"event": ["event_properties"], "metric": ["name"]},
+                "include": ["metric"],
+                "sort": "-datetime",
+            }
+        ),
+    )
+    first = requests(account, "/api/events")[0]
+    assert first["filter"].startswith(f'equals(metric_id,"{metric}"),greater-or-equal(datetime,')
+    assert first["fields[event]"] == "event_properties,datetime"
+    assert first["fields[metric]"] == "name"
+    assert first["sort"] == "-datetime"
+    found = records(account, "orders")
+    assert found
+    assert {frozenset(record["attributes"]) for record in found.values()} == {
+        frozenset({"datetime", "event_properties"})
+    }
+    name = account.account.record("metric", metric)
+    assert name is not None
+    assert account.sql("SELECT id, type, attributes->>'name' FROM klaviyo.orders__included") == [
+        (metric, "metric", name["attributes"]["name"])
+    ]
+
+
+def test_included_records_stand_in_a_table_of_their_own_once(account: Journey) -> None:
+    mine = custom(orders={"endpoint": "events", "include": ["profile", "metric"]})
+    outcomes = account.load("orders", **mine)
+    assert outcomes["orders__included"].shared_with == "orders"
+    assert account.tables() == ["orders", "orders__included"]
+    pointed = {
+        (reference["type"], reference["id"])
+        for record in records(account, "orders").values()
+        for name in ("profile", "metric")
+        if (reference := record["relationships"][name]["data"])
+    }
+    keys = account.sql("SELECT type, id FROM klaviyo.orders__included")
+    assert sorted(keys) == sorted(pointed)
+    account.clock.forward(hours=2)
+    account.load("orders", **mine, lookback_days=60)
+    assert sorted(account.sql("SELECT type, id FROM klaviyo.orders__included")) == sorted(pointed)
+
+
+def test_the_rows_of_the_table_keep_their_own_filters_unless_the_users_names_their_field(account: Journey) -> None:
+    mine = custom(
+        sends={"endpoint": "campaigns"}, mails={"endpoint": "campaigns", "filter": "equals(messages.channel,'email')"}
+    )
+    account.load("sends", "mails", extract="all", **mine)
+    channels = {record["id"]: account.account.channel(record) for record in account.account.records("campaign")}
+    assert dict(account.sql("SELECT id, channel FROM klaviyo.sends")) == channels
+    assert account.ids("mails") == sorted(name for name, channel in channels.items() if channel == "email")
+    mails = {query["filter"] for query in requests(account) if "'email'" in query["filter"]}
+    assert mails == {
+        "equals(archived,false),equals(messages.channel,'email')",
+        "equals(archived,true),equals(messages.channel,'email')",
+    }
+
+
+def test_children_are_read_once_a_parent_with_the_parents_id(account: Journey) -> None:
+    mine = custom(
+        members={"endpoint": "list_profiles", "fields": ["email"]},
+        tagged={"endpoint": "/api/tags/{id}/relationships/lists"},
+    )
+    (members, tagged) = cost_of(plan(account.pipeline(), account.settings("members", "tagged", **mine))).reports
+    assert (members.per_parent, tagged.per_parent) == ("lists", "tags")
+    account.load("members", "tagged", **mine)
+    lists = [record["id"] for record in account.account.records("list")]
+    wanted = sorted((one, profile) for one in lists for profile in account.account.members("list", one))
+    assert sorted(account.sql("SELECT list_id, id FROM klaviyo.members")) == wanted
+    assert wanted
+    tags = {
+        (reference["id"], record["id"])
+        for record in account.account.records("list")
+        for reference in sent(account, f"/api/lists/{record['id']}/tags").values()
+    }
+    assert set(account.sql("SELECT tag_id, id FROM klaviyo.tagged")) == tags
+
+
+def test_a_users_filter_holds_for_the_children_of_every_parent(account: Journey) -> None:
+    (one, *_) = [record["id"] for record in account.account.records("list")]
+    profile = min(account.account.members("list", one))
+    record = account.account.record("profile", profile)
+    assert record is not None
+    mine = custom(found={"endpoint": "list_profiles", "filter": f'equals(email,"{record["attributes"]["email"]}")'})
+    account.load("found", **mine)
+    assert set(account.ids("found")) == {profile}
+    assert (one, profile) in account.sql("SELECT list_id, id FROM klaviyo.found")
+
+
+def test_a_metric_is_found_by_its_name(account: Journey) -> None:
+    metric = next(account.account.records("metric"))
+    name = metric["attributes"]["name"]
+    account.load("orders", **custom(orders={"endpoint": "events", "metric": name, "include": ["metric"]}))
+    assert asked_of(account, "/api/metrics", "filter") == {None}
+    assert len(requests(account, "/api/metrics")) == 1
+    assert {record["relationships"]["metric"]["data"]["id"] for record in records(account, "orders").values()} == {
+        metric["id"]
+    }
+    wanted = [
+        event
+        for event, record in sent(account, "/api/events?page%5Bsize%5D=1000").items()
+        if record["relationships"]["metric"]["data"]["id"] == metric["id"]
+        and START <= datetime.fromisoformat(record["attributes"]["datetime"]) < NOW - LAG
+    ]
+    assert account.ids("orders") == sorted(wanted)
+
+
+def test_metrics_of_one_name_are_all_read(account: Journey) -> None:
+    metrics = [record["id"] for record in account.account.records("metric")]
+    for metric in metrics[:2]:
+        account.account.update("metric", metric, {"name": "Ordered"})
+    account.load("orders", **custom(orders={"endpoint": "events", "metric": "Ordered"}))
+    found = {record["relationships"]["metric"]["data"]["id"] for record in records(account, "orders").values()}
+    assert found == set(metrics[:2])
+
+
+def test_an_unknown_metric_fails_its_report_alone(account: Journey) -> None:
+    name = next(account.account.records("metric"))["attributes"]["name"]
+    mine = custom(orders={"endpoint": "events", "metric": name[:-1], "include": ["metric"]})
+    outcomes = account.run("metrics", "orders", **mine)
+    assert outcomes["metrics"].loaded
+    assert str(outcomes["orders"].error) == (
+        f'orders: metric = "{name[:-1]}": the account has no metric of this name; did you mean "{name}"?'
+    )
+    assert not outcomes["orders"].loaded
+    assert requests(account, "/api/events") == []
+    account.load("orders", **custom(orders={"endpoint": "events", "metric": name}))
+    assert account.ids("orders")
+
+
+def test_lifted_columns_stand_beside_the_json_whatever_their_values_become(account: Journey) -> None:
+    values: list[Any] = ["text", 17, 2.5, True, None, {"a": 1}, [1, "b"], 2**70]
+    names = [
+        account.account.add("event", {"attributes": {"datetime": NOW - timedelta(hours=9), "event_properties": {"v": value}}})
+        for value in values
+    ]  # fmt: skip
+    path = "attributes.event_properties.v"
+    columns = {"as_text": path, "as_number": {"path": path, "type": "double"}, "who": "relationships.profile.data.id"}
+    account.load("orders", **custom(orders={"endpoint": "events", "columns": columns}))
+    rows = {row[0]: row[1:] for row in account.sql("SELECT id, as_text, as_number, who FROM klaviyo.orders")}
+    found = [rows[name] for name in names]
+    texts = ["text", "17", "2.5", "true", None, '{"a":1}', '[1,"b"]', str(2**70)]
+    assert [row[0] for row in found] == texts
+    assert [row[1] for row in found] == [None, 17.0, 2.5, None, None, None, None, float(2**70)]
+    assert any(who for _, _, who in rows.values())
+
+
+def test_inferred_lets_dlt_unpack_the_records(account: Journey) -> None:
+    mine = custom(groups={"endpoint": "lists", "mode": "inferred"}, orders={"endpoint": "events", "mode": "inferred"})
+    for _ in range(2):
+        account.load("groups", "orders", **mine)
+        lists = {record["id"]: record["attributes"]["name"] for record in account.account.records("list")}
+        assert dict(account.sql("SELECT id, name FROM klaviyo.groups")) == lists
+        assert account.ids("orders") == truth_ids(account.account, "event", "datetime", START, NOW - LAG)
+    types = dict(
+        account.sql("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'orders'")
+    )
+    assert types["datetime"] == "TIMESTAMP WITH TIME ZONE"
+    assert any(name.startswith("event_properties__") for name in types)
+    assert "attributes" not in types
+
+
+def test_an_inferred_table_without_records_takes_nothing_down(account: Journey) -> None:
+    mine = custom(none={"endpoint": "coupons", "mode": "inferred"}, nothing={"endpoint": "coupons"})
+    account.load("none", "nothing", **mine)
+    assert account.ids("nothing") == []
+
+
+def test_suppressions_are_asked_for_with_one_date_condition(account: Journey) -> None:
+    field = "subscriptions.email.marketing.suppression.reason"
+    mine = {"endpoint": "profiles", "filter": f'equals({field},"HARD_BOUNCE")', "additional_fields": ["subscriptions"]}
+    account.load("bounced", **custom(bounced=mine))
+    (asked,) = asked_of(account, "/api/profiles", "filter")
+    assert asked == f'equals({field},"HARD_BOUNCE"),greater-than(updated,2026-04-30T23:59:59Z)'
+    for record in records(account, "bounced").values():
+        assert record["attributes"]["subscriptions"]["email"]["marketing"]["suppression"]
+
+
+EVENTS = {"endpoint": "events"}
+PROFILES = {"endpoint": "profiles"}
+SUPPRESSION = "subscriptions.email.marketing.suppression"
+OF_LISTS = "subscriptions.email.marketing.list_suppressions"
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ({}, "endpoint = None: mandatory"),
+        (
+            {"endpoint": "event"},
+            'endpoint = "event" (set in the flag --custom-reports): unknown; did you mean "events"?',
+        ),
+        ({"endpoint": "metric-aggregates"}, "unknown"),
+        (
+            {**EVENTS, "filters": "x"},
+            'filters = "x" (set in the flag --filters): unknown setting; did you mean "filter"?',
+        ),
+        ({**EVENTS, "filter": "equals(metric_id"}, "not a filter: `,` or `)` is expected at position 17"),
+        (
+            {**EVENTS, "filter": 'equals(metricid,"a")'},
+            'unknown "metricid"; did you mean "metric_id"? /api/events allows: ',
+        ),
+        ({**EVENTS, "filter": 'equal(metric_id,"a")'}, 'unknown "equal"; did you mean "equals"? On metric_id, '),
+        ({**EVENTS, "filter": "equals(metric_id,abc)"}, "metric_id takes a text in quotes"),
+        ({**EVENTS, "filter": 'equals(metric_id,["a"])'}, "equals takes one value, without brackets"),
+        ({**PROFILES, "filter": 'any(email,"a@b.c")'}, "any takes a list in brackets"),
+        ({**PROFILES, "filter": "greater-than(created,2026-01-01)"}, "created takes a time without quotes"),
+        ({**EVENTS, "filter": 'has(profile,"x")'}, "`has` takes no value"),
+        (
+            {**EVENTS, "filter": "greater-than(datetime,2026-01-01T00:00:00Z)"},
+            "datetime is what the period is asked by",
+        ),
+        ({**EVENTS, "fields": ["date_time"]}, 'unknown "date_time"; did you mean "datetime"? event has: '),
+        ({**EVENTS, "fields": {"profiles": ["email"]}}, 'unknown "profiles"; did you mean "profile"?'),
+        (
+            {**EVENTS, "include": ["profiles"]},
+            'unknown "profiles"; did you mean "profile"? /api/events allows: attributions',
+        ),
+        ({**EVENTS, "additional_fields": ["subscriptions"]}, "/api/events allows: none."),
+        ({**EVENTS, "sort": "-date"}, "/api/events allows: datetime, timestamp, -datetime, -timestamp."),
+        ({**EVENTS, "mode": "infer"}, 'did you mean "inferred"? Allowed: raw, inferred.'),
+        ({**EVENTS, "columns": {"id": "attributes.uuid"}}, "columns.id"),
+        ({**EVENTS, "columns": {"v": "uuid"}}, 'a path is needed, like "attributes.'),
+        (
+            {**EVENTS, "columns": {"v": {"path": "attributes.uuid", "type": "number"}}},
+            "{path, type} is needed; types: text, ",
+        ),
+        ({**PROFILES, "metric": "Placed Order"}, "/api/profiles has no filter on metric_id"),
+        ({**EVENTS, "metric": "A", "filter": 'equals(metric_id,"b")'}, "the filter names a metric_id already"),
+        ({**EVENTS, "split_by": "fortnight"}, 'split_by = "fortnight"'),
+        (
+            {**PROFILES, "filter": f'equals({SUPPRESSION}.reason,"A"),equals({OF_LISTS}.list_id,"b")'},
+            "Klaviyo does not mix list_suppressions and suppression",
+        ),
+        (
+            {**PROFILES, "filter": f'equals({OF_LISTS}.reason,"A")'},
+            f"suppressions of lists need equals({OF_LISTS}.list_id",
+        ),
+        (
+            {
+                **PROFILES,
+                "filter": f"greater-than({SUPPRESSION}.timestamp,2026-01-01T00:00:00Z),"
+                f"less-than({SUPPRESSION}.timestamp,2026-02-01T00:00:00Z)",
+            },
+            "Klaviyo takes one date condition, not 2",
+        ),
+    ],
+)
+def test_what_klaviyo_would_refuse_is_refused_before_any_request(
+    account: Journey, report: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        account.run("mine", **custom(mine=report))
+    assert said in str(refused.value)
+    assert "mine" in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+    assert account.server.requests == []
+
+
+@pytest.mark.parametrize("name", ["events", "Orders", "api_key", "a__b", "all", "1st"])
+def test_a_name_that_is_taken_or_malformed_is_refused(account: Journey, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"custom report .?{name}"):
+        account.run("metrics", **custom(**{name: EVENTS}))
+    assert account.server.requests == []
