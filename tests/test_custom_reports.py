@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs import PluggableRunContext
 
 from pipelines.klaviyo_cost import cost_of
+from pipelines.klaviyo_pipeline import main
 from pipelines.klaviyo_run import plan
+from sources.klaviyo import klaviyo_report
+from sources.klaviyo.custom import CUSTOM_SETTINGS
+from sources.klaviyo.endpoints import ENDPOINTS
 from sources.klaviyo.errors import ConfigError
-from tests.journeys import NOW, FakeClock, Journey, home, small_account, truth_ids
+from sources.klaviyo.raw import RawShaper
+from sources.klaviyo.reports import contract_of
+from sources.klaviyo.shape import without_nuls
+from sources.klaviyo.spec import Custom, Report
+from tests.journeys import KEY, NOW, FakeClock, Journey, home, small_account, truth_ids
 
+ROOT = Path(__file__).resolve().parent.parent
 START = datetime(2026, 5, 1, tzinfo=UTC)
 LAG = timedelta(seconds=60)
-Tables = dict[str, dict[str, Any]]
 
 
 @pytest.fixture
@@ -34,7 +46,7 @@ def account(tmp_path: Path, clock: FakeClock) -> Iterator[Journey]:
         journey.close()
 
 
-def custom(**reports: dict[str, Any]) -> dict[str, Tables]:
+def custom(**reports: dict[str, Any]) -> dict[str, Any]:
     """The flag that stands for `[sources.klaviyo.custom_reports.<name>]`."""
     return {"custom_reports": reports}
 
@@ -138,6 +150,23 @@ def test_records_of_any_shape_load_once_and_lose_nothing(account: Journey) -> No
         "8": ("7", "[1]", None),
     }
     assert outcome.misfits == {"meta": 1, "$": 1}
+
+
+def test_half_a_character_spoils_neither_its_record_nor_its_page() -> None:
+    shaper = RawShaper(contract_of(Report("orders", "events", own=ENDPOINTS["events"], custom=Custom())))
+    records = (
+        b'{"type":"event","id":"a","attributes":{"t":"\\ud800"}},{"type":"event","id":"b","links":{"n":"\\u0000x"}}'
+    )
+    shaped = shaper.shape(b'{"data":[%s],"included":[]}' % records, {})
+    rows = shaped.table.select(["id", "attributes", "links"]).to_pylist()
+    assert rows == [
+        {"id": "a", "attributes": '{"t":"\\ufffd"}', "links": None},
+        {"id": "b", "attributes": None, "links": '{"n":"\\u0000x"}'},
+    ]
+    assert sum(shaped.misfits.values()) == 1
+    table, misfits = without_nuls(shaped.table, shaper.contract)
+    assert "u0000" not in table.column("links")[1].as_py()
+    assert misfits
 
 
 @pytest.mark.parametrize("split_by", ["auto", "none", "week"])
@@ -251,14 +280,13 @@ def test_children_are_read_once_a_parent_with_the_parents_id(account: Journey) -
 
 
 def test_a_users_filter_holds_for_the_children_of_every_parent(account: Journey) -> None:
-    (one, *_) = [record["id"] for record in account.account.records("list")]
-    profile = min(account.account.members("list", one))
-    record = account.account.record("profile", profile)
-    assert record is not None
-    mine = custom(found={"endpoint": "list_profiles", "filter": f'equals(email,"{record["attributes"]["email"]}")'})
+    emails = {record["id"]: record["attributes"]["email"] for record in account.account.records("profile")}
+    lists = [record["id"] for record in account.account.records("list")]
+    profile = next(name for one in lists for name in sorted(account.account.members("list", one)) if emails[name])
+    mine = custom(found={"endpoint": "list_profiles", "filter": f'equals(email,"{emails[profile]}")'})
     account.load("found", **mine)
-    assert set(account.ids("found")) == {profile}
-    assert (one, profile) in account.sql("SELECT list_id, id FROM klaviyo.found")
+    wanted = sorted((one, profile) for one in lists if profile in account.account.members("list", one))
+    assert sorted(account.sql("SELECT list_id, id FROM klaviyo.found")) == wanted
 
 
 def test_a_metric_is_found_by_its_name(account: Journey) -> None:
@@ -334,10 +362,13 @@ def test_inferred_lets_dlt_unpack_the_records(account: Journey) -> None:
     assert "attributes" not in types
 
 
-def test_an_inferred_table_without_records_takes_nothing_down(account: Journey) -> None:
-    mine = custom(none={"endpoint": "coupons", "mode": "inferred"}, nothing={"endpoint": "coupons"})
-    account.load("none", "nothing", **mine)
-    assert account.ids("nothing") == []
+@pytest.mark.parametrize("extract", ["incremental", "all"])
+def test_a_table_without_records_takes_nothing_down(account: Journey, extract: str) -> None:
+    nobody = {"endpoint": "profiles", "filter": 'equals(email,"nobody@example.com")', "include": ["push-tokens"]}
+    mine = custom(nothing=nobody, inferred={**nobody, "mode": "inferred"})
+    for _ in range(2):
+        account.load("nothing", "inferred", extract=extract, **mine)
+        assert account.ids("nothing") == account.ids("nothing__included") == account.ids("inferred") == []
 
 
 def test_suppressions_are_asked_for_with_one_date_condition(account: Journey) -> None:
@@ -362,7 +393,7 @@ OF_LISTS = "subscriptions.email.marketing.list_suppressions"
         ({}, "endpoint = None: mandatory"),
         (
             {"endpoint": "event"},
-            'endpoint = "event" (set in the flag --custom-reports): unknown; did you mean "events"?',
+            'endpoint = "event" (set in the flag --endpoint): unknown; did you mean "events"?',
         ),
         ({"endpoint": "metric-aggregates"}, "unknown"),
         (
@@ -426,7 +457,7 @@ def test_what_klaviyo_would_refuse_is_refused_before_any_request(
     with pytest.raises(ConfigError) as refused:
         account.run("mine", **custom(mine=report))
     assert said in str(refused.value)
-    assert "mine" in str(refused.value)
+    assert len(requests(account)) == 0
     assert len(str(refused.value).splitlines()) == 1
     assert account.server.requests == []
 
@@ -436,3 +467,146 @@ def test_a_name_that_is_taken_or_malformed_is_refused(account: Journey, name: st
     with pytest.raises(ConfigError, match=f"custom report .?{name}"):
         account.run("metrics", **custom(**{name: EVENTS}))
     assert account.server.requests == []
+
+
+def configured(folder: Path, text: str) -> None:
+    """Write the folder's configuration anew."""
+    (folder / ".dlt" / "config.toml").write_text(text, encoding="utf-8")
+    # dlt has read the files already.
+    Container()[PluggableRunContext].reload_providers()
+
+
+WRITTEN = """
+[sources.klaviyo]
+reports = ["metrics"]
+
+[sources.klaviyo.custom_reports.vip_orders]
+endpoint = "events"
+include = ["metric"]
+split_by = "day"
+start_date = 2026-06-01
+
+[sources.klaviyo.custom_reports.vip_orders.columns]
+who = "relationships.profile.data.id"
+"""
+
+
+def test_a_report_in_the_configuration_is_on_once_it_is_written(account: Journey) -> None:
+    configured(account.folder, WRITTEN.replace('reports = ["metrics"]', ""))
+    chosen = account.settings().reports
+    assert {"events", "vip_orders", "vip_orders__included"} <= set(chosen)
+    own = chosen["vip_orders"]
+    assert (own.split_by, own.start) == ("day", datetime(2026, 6, 1, tzinfo=UTC))
+    assert chosen["vip_orders__included"] == own
+    assert chosen["events"].split_by == "auto"
+    configured(account.folder, WRITTEN + "[sources.klaviyo.vip_orders]\nsplit_by = 'week'\n")
+    own = account.settings("vip_orders").reports["vip_orders__included"]
+    assert (own.split_by, own.start) == ("week", datetime(2026, 6, 1, tzinfo=UTC))
+    assert "vip_orders" in account.settings("all").reports
+
+
+def test_the_environment_holds_custom_reports_too(account: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"endpoint": "events", "include": "profile,metric", "sort": "-datetime"}.items():
+        monkeypatch.setenv(f"SOURCES__KLAVIYO__CUSTOM_REPORTS__ORDERS__{name.upper()}", value)
+    made = account.settings("orders").custom["orders"]
+    assert (made.include, made.sort) == (("profile", "metric"), "-datetime")
+
+
+def test_the_command_line_selects_a_custom_report_and_its_flags_beat_the_configuration(
+    account: Journey, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured(account.folder, WRITTEN)
+    monkeypatch.setenv("SOURCES__KLAVIYO__BASE_URL", account.server.url)
+    monkeypatch.setenv("SOURCES__KLAVIYO__API_KEY", KEY)
+    end = ("--end-date", "2026-06-05")
+    assert main(["run", "vip_orders", *end]) == 0
+    assert account.tables() == ["vip_orders", "vip_orders__included"]
+    wanted = truth_ids(
+        account.account, "event", "datetime", datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 6, tzinfo=UTC)
+    )
+    assert account.ids("vip_orders") == wanted
+    assert len(requests(account, "/api/events")) >= 5
+    assert account.sql("SELECT count(*) FROM klaviyo.vip_orders WHERE who = (relationships->>'$.profile.data.id')") == [
+        (len(wanted),)
+    ]
+    capsys.readouterr()
+    assert (
+        main(
+            [
+                "plan",
+                "vip_orders",
+                "--json",
+                "--split-by",
+                "none",
+                "--start-date",
+                "2026-06-03",
+                *end,
+                "--lookback-days",
+                "2",
+            ]
+        )
+        == 0
+    )
+    planned = json.loads(capsys.readouterr().out)["reports"]
+    assert [(one["report"], len(one["windows"]), one["shares_requests_of"]) for one in planned] == [
+        ("vip_orders", 1, None), ("vip_orders__included", 1, "vip_orders"),
+    ]  # fmt: skip
+    assert main(["check", "vip_orders"]) == 0
+    assert "vip_orders" in capsys.readouterr().out
+    assert main(["run", "vip_order"]) == 2
+    assert 'did you mean "vip_orders"?' in capsys.readouterr().err
+
+
+def test_a_custom_report_from_code_is_a_source_like_the_others(
+    account: Journey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCES__KLAVIYO__BASE_URL", account.server.url)
+    monkeypatch.setenv("SOURCES__KLAVIYO__API_KEY", KEY)
+    (metric, *_) = [record["id"] for record in account.account.records("metric")]
+    source = klaviyo_report(
+        "vip_orders",
+        "events",
+        filter=f'equals(metric_id,"{metric}")',
+        include=["profile"],
+        columns={"happened": {"path": "attributes.datetime", "type": "timestamp"}},
+        start_date="2026-05-01",
+        end_date="2026-05-31",
+    )
+    assert list(source.resources) == ["vip_orders", "vip_orders__included"]
+    made = dlt.pipeline(
+        "klaviyo",
+        destination=dlt.destinations.duckdb("warehouse.duckdb"),
+        dataset_name="klaviyo",
+        pipelines_dir="pipelines",
+    )
+    made.run(source)
+    loaded = account.sql("SELECT id, happened = datetime FROM klaviyo.vip_orders")
+    of_month = truth_ids(account.account, "event", "datetime", START, datetime(2026, 6, 1, tzinfo=UTC))
+    assert loaded
+    assert all(same for _, same in loaded)
+    assert {name for name, _ in loaded} < set(of_month)
+    with pytest.raises(ConfigError, match=r"include = .* \(set in the call of klaviyo_report\(\)\)"):
+        klaviyo_report("vip_orders", "events", include=["profiles"], start_date="2026-05-01")
+
+
+PAGE = (ROOT / "docs" / "custom-reports.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
+def test_the_examples_of_the_documentation_run(account: Journey, example: str) -> None:
+    metric = next(account.account.records("metric"))
+    account.account.update("metric", metric["id"], {"name": "Placed Order"})
+    configured(account.folder, example)
+    chosen = account.settings(extract="all").custom
+    assert chosen
+    account.load(*[name for name in chosen if "__" not in name])
+    assert set(account.tables()) >= set(chosen)
+
+
+def test_the_documentation_names_every_setting_of_a_custom_report() -> None:
+    assert [line for line in reference() if line not in PAGE.splitlines()] == []
+
+
+def reference() -> list[str]:
+    """The rows of the table of settings in the documentation."""
+    return [f"| `{name}` | {allowed} | {does} |" for name, (allowed, does) in CUSTOM_SETTINGS.items()]

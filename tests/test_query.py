@@ -212,3 +212,45 @@ def test_every_endpoint_of_the_table_gets_a_url_that_names_its_path() -> None:
         kwargs: dict[str, Any] = {"parent_id": "a/b"} if endpoint.parent else {}
         path = urlsplit(query.url(endpoint, window=Window(T0, T0 + timedelta(days=1)), **kwargs)).path
         assert path == endpoint.path.replace("{id}", "a%2Fb")
+
+
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ('equals(metric_id,"AbC123")', [("equals", "metric_id", ('"AbC123"',), False)]),
+        ("has( profile )", [("has", "profile", (), False)]),
+        (
+            " equals(messages.channel,'email') , greater-than(updated_at,2026-06-01T00:00:00+00:00)",
+            [
+                ("equals", "messages.channel", ("'email'",), False),
+                ("greater-than", "updated_at", ("2026-06-01T00:00:00+00:00",), False),
+            ],
+        ),
+        ('any(id,[ "a", "b,)" ] )', [("any", "id", ('"a"', '"b,)"'), True)]),
+        ("any(id,['it\\'s'])", [("any", "id", ("'it\\'s'",), True)]),
+    ],
+)
+def test_a_filter_falls_into_its_conditions(text: str, conditions: list[tuple[object, ...]]) -> None:
+    found = query.parse(text)
+    assert [(one.op, one.field, one.values, one.many) for one in found] == conditions
+    again = query.parse(",".join(one.text for one in found))
+    assert again == found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "`operator(field,value)` is expected at position 1"),
+        ("metric_id = 3", "`operator(field,value)` is expected at position 1"),
+        ("equals(a,)", "a value is expected at position 10"),
+        ("equals(a,1", "`)` is expected at position 11"),
+        ("equals(a,1) equals(b,2)", "`,` is expected at position 13"),
+        ("equals(a,1),", "`operator(field,value)` is expected at position 13"),
+        ("any(a,[1,2)", "`,` or `]` is expected at position 11"),
+        ("any(a,[])", "a value is expected at position 8"),
+        ('equals(a,"b)', "a value is expected at position 10"),
+    ],
+)
+def test_what_is_no_filter_is_named_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        query.parse(text)

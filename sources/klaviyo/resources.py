@@ -248,6 +248,8 @@ def resource(run: Run, name: str) -> DltResource:
         for column in contract.columns:
             if cursor is not None and column.path == f"attributes.{cursor.field}" and not inferred:
                 columns[column.name]["dedup_sort"] = "desc"
+                # A user may have lifted the same value into a column of another name.
+                break
     return dlt.resource(
         run.rows(name),
         name=name,
