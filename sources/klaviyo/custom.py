@@ -176,7 +176,8 @@ class _Written:
             include=include,
             additional_fields=additional,
             fields=self._fields(endpoint, fact),
-            whole=endpoint.parent is not None,
+            # Of one parent or of all: who is no longer below it shows only in the whole.
+            whole=endpoint.parent is not None or "{" in fact.path,
             own=replace(endpoint, rate=min([endpoint.rate, *dearer], key=lambda rate: rate.steady)),
             sort=sort,
             metric=self._metric(fact),
@@ -237,16 +238,20 @@ class _Written:
             return None
         row = ENDPOINTS.get(text)
         asked = _PLACEHOLDER.sub("{id}", text.strip("/").removeprefix("api/"))
-        path = row.path if row else short.get(asked) or short.get(asked.replace("_", "-"))
+        path = row.path if row else short.get(asked) or short.get(asked.replace("_", "-")) or _template(asked, paths)
         if path is None or path not in paths:
             self._wrong(
                 "endpoint", f"unknown{nearest(text, [*ENDPOINTS, *paths])} Allowed: a path, or {', '.join(ENDPOINTS)}."
             )
             return None
         fact = paths[path]
-        row = row or next((row for row in ENDPOINTS.values() if row.path == path), None) or _made(path, fact)
+        of_one = row is None and "{id}" in path and asked not in short
+        row = row or next((row for row in ENDPOINTS.values() if row.path == path), None)
+        if of_one:
+            row = replace(row or _bare(path, fact, None), path=f"/api/{asked}", parent=None)
+        row = row or _made(path, fact)
         if row is None:
-            self._wrong("endpoint", "it is asked for one id at a time, and nothing lists these ids.")
+            self._wrong("endpoint", "it is asked for one id at a time, and nothing lists these ids: write one into it.")
             return None
         return row, fact
 
@@ -265,7 +270,7 @@ class _Written:
         fields = {condition.field for condition in conditions}
         cursor = endpoint.cursor
         if cursor is not None and cursor.field in fields:
-            if endpoint.parent is None:
+            if "{" not in fact.path:
                 self._wrong(
                     "filter",
                     f"{cursor.field} is what the period is asked by: set start_date and end_date instead. "
@@ -392,20 +397,40 @@ class _Written:
         return found
 
 
+def _template(asked: str, paths: Iterable[str]) -> str | None:
+    """The path that somebody has written an id into."""
+    for path in paths:
+        start, placeholder, end = path.removeprefix("/api/").partition("{id}")
+        if placeholder and re.fullmatch(rf"{re.escape(start)}[\w:$-]+{re.escape(end)}", asked):
+            return path
+    return None
+
+
+def _parent(path: str) -> Parent | None:
+    """Who lists the ids that a path has a place for: a row of the table, or an include of one."""
+    above = path[: path.index("{id}") + len("{id}")]
+    collection = above.split("/")[-2]
+    kind = collection.removesuffix("ies") + "y" if collection.endswith("ies") else collection.removesuffix("s")
+    context = {f"{kind.replace('-', '_')}_id": "id"}
+    rows = ENDPOINTS.values()
+    if lister := next((row for row in rows if row.path == above.removesuffix("/{id}")), None):
+        return Parent(lister.name, context, absent_ok=True)
+    if beside := next((row.parent for row in rows if row.path.startswith(above) and row.parent), None):
+        return replace(beside, context=beside.context or context, childless={})
+    if lister := next((row for row in rows if row.parent and row.type == kind), None):
+        return Parent(lister.name, context, absent_ok=True)
+    if report := next((report for report in REPORTS.values() if report.rows == kind), None):
+        return Parent(report.endpoint, context, absent_ok=True, include=(collection,), rows=kind)
+    return None
+
+
 def _made(path: str, fact: ApiFacts) -> Endpoint | None:
     """An endpoint that is no row of the table; None where nobody knows the ids to ask it for."""
-    parent = None
-    if "{id}" in path:
-        above = path[: path.index("{id}") + len("{id}")]
-        lister = next((row for row in ENDPOINTS.values() if row.path == above.removesuffix("/{id}")), None)
-        beside = next((row.parent for row in ENDPOINTS.values() if row.path.startswith(above) and row.parent), None)
-        if lister is not None:
-            parent = Parent(lister.name, {f"{lister.type.replace('-', '_')}_id": "id"}, absent_ok=True)
-        elif beside is not None and beside.filter is None:
-            singular = above.split("/")[-2].removesuffix("s").replace("-", "_")
-            parent = replace(beside, context=beside.context or {f"{singular}_id": "id"}, childless={})
-        else:
-            return None
+    parent = _parent(path) if "{id}" in path else None
+    return None if "{id}" in path and parent is None else _bare(path, fact, parent)
+
+
+def _bare(path: str, fact: ApiFacts, parent: Parent | None) -> Endpoint:
     return Endpoint(
         path,
         path,
