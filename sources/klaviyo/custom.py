@@ -417,7 +417,7 @@ def _parent(path: str) -> Parent | None:
         return Parent(lister.name, context, absent_ok=True)
     if beside := next((row.parent for row in rows if row.path.startswith(above) and row.parent), None):
         return replace(beside, context=beside.context or context, childless={})
-    if lister := next((row for row in rows if row.parent and row.type == kind), None):
+    if lister := next((row for row in rows if row.parent and row.path.endswith(f"/{collection}")), None):
         return Parent(lister.name, context, absent_ok=True)
     if report := next((report for report in REPORTS.values() if report.rows == kind), None):
         return Parent(report.endpoint, context, absent_ok=True, include=(collection,), rows=kind)
