@@ -205,7 +205,7 @@ PASSING: list[dict[str, Any]] = [
 def test_passing_faults_in_the_middle_lose_and_double_nothing(tmp_path: Path) -> None:
     clock = FakeClock()
     account = Account(
-        seed=44, now=clock.now, profiles=350, events=4000, lists=4, segments=3, campaigns=12, flows=4, templates=15,
+        seed=44, now=clock.now, profiles=250, events=2500, lists=3, segments=2, campaigns=6, flows=4, templates=15,
         metrics=4, tags=3,
     )  # fmt: skip
     start = datetime(2026, 4, 1, tzinfo=UTC)

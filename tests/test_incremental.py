@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.klaviyo_run import plan
+from pipelines.klaviyo_run import Progress, plan
+from pipelines.klaviyo_run import run as run_loop
 from sandbox import Account
 from sources.klaviyo.windows import Window
 from tests import truth
@@ -284,6 +286,35 @@ def test_without_the_local_folder_nothing_is_read_twice_and_nothing_is_lost(smal
     assert fresh in small.ids("events")
     small.forget()
     assert plan(small.pipeline(), small.settings("events", lookback_days=0))[0].windows == []
+
+
+def test_a_run_that_is_stopped_keeps_what_it_read_and_the_next_one_goes_on(tmp_path: Path, clock: FakeClock) -> None:
+    account = small_account(clock, seed=23, events=8_000, profiles=50, metrics=3, tags=2, shape="even")
+    start = datetime(2026, 4, 10, tzinfo=UTC)
+    with home(tmp_path):
+        journey = Journey(tmp_path, account, clock, latency_s=0.15)
+        stop = threading.Event()
+
+        def stop_soon(reports: list[Progress]) -> None:
+            if any(report.report == "events" and report.rows > 0 for report in reports):
+                stop.set()
+
+        settings = journey.settings("events", "tags", start_date=start)
+        stopped = {
+            outcome.report: outcome
+            for outcome in run_loop(journey.pipeline(), settings, clock=clock, stop=stop, on_progress=stop_soon)
+        }["events"]
+        assert stopped.error is None
+        assert not stopped.loaded
+        found = journey.ids("events")
+        assert 0 < len(found) < 7_500
+        assert stopped.high_water is not None
+        assert set(truth_ids(account, "event", "datetime", start, stopped.high_water)) <= set(found)
+        journey.server.latency_s = 0
+        outcome = journey.load("events", "tags", start_date=start, lookback_days=0)["events"]
+        journey.close()
+    assert outcome.rows <= 8_000 - len(found) + 50
+    assert journey.ids("events") == truth_ids(account, "event", "datetime", start, NOW - LAG)
 
 
 def test_two_accounts_load_into_datasets_of_their_own(tmp_path: Path, clock: FakeClock) -> None:

@@ -33,7 +33,7 @@ class Loaded:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     folder, clock = tmp_path_factory.mktemp("truth"), FakeClock()
     # The history is longer than the period that is read.
-    account = Account(seed=11, now=clock.now, profiles=260, events=5000, campaigns=60, history_days=90)
+    account = Account(seed=11, now=clock.now, profiles=200, events=3500, campaigns=40, history_days=90)
     with home(folder):
         journey = Journey(folder, account, clock)
         try:

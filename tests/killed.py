@@ -1,0 +1,81 @@
+"""The run loop in a process of its own, with packages small enough to be hit in many places. To be killed."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dlt.common.storages.load_package import PackageStorage
+from dlt.common.storages.load_storage import LoadStorage
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.extract.storage import ExtractStorage
+from dlt.pipeline.pipeline import Pipeline
+
+from pipelines import klaviyo_run
+from sources.klaviyo import engine
+from tests.journeys import KEY, FakeClock, home
+
+DIED = 9
+Death = tuple[str, bool, int] | tuple[str, bool, int, str]
+#: Steps of dlt's around which a process can die, as (class, method): each leaves another state behind.
+STEPS: dict[str, tuple[type, str]] = {
+    "extracted": (ExtractStorage, "commit_new_load_package"),
+    "normalized": (LoadStorage, "commit_new_load_package"),
+    "input dropped": (PackageStorage, "delete_package"),
+    "schema updated": (LoadStorage, "commit_schema_update"),
+    "job started": (PackageStorage, "start_job"),
+    "job marked": (PackageStorage, "save_pending_transition"),
+    "job completed": (PackageStorage, "complete_job"),
+    "load recorded": (SqlJobClientBase, "complete_load"),
+    "package completed": (PackageStorage, "complete_loading_package"),
+    "package moved": (LoadStorage, "complete_load_package"),
+    "state saved": (Pipeline, "_save_state"),
+}
+
+
+def die(step: str, before: bool, nth: int, about: str = "") -> None:
+    """Let this process end without a word before or after the nth time that a step is taken.
+
+    Args:
+        about: pattern that an argument of the step has to match, such as a job's file name.
+    """
+    owner, name = STEPS[step]
+    taken, method = 0, getattr(owner, name)
+
+    def deadly(*args: Any, **options: Any) -> Any:
+        nonlocal taken
+        if not any(re.search(about, str(argument)) for argument in args):
+            return method(*args, **options)
+        taken += 1
+        if before and taken == nth:
+            os._exit(DIED)
+        result = method(*args, **options)
+        if taken == nth:
+            os._exit(DIED)
+        return result
+
+    setattr(owner, name, deadly)
+
+
+def work(folder: Path, url: str, moment: datetime, flags: dict[str, Any], death: Death | None = None) -> None:
+    """Run to the end, unless somebody kills this process.
+
+    Args:
+        url: of the sandbox.
+        moment: the present.
+        death: arguments of `die`; None to live on.
+    """
+    if death is not None:
+        die(*death)
+    engine._ROWS_PER_TABLE = 20
+    klaviyo_run._WORTH_LOADING_ROWS = 40
+    clock = FakeClock(moment)
+    with home(folder):
+        settings = klaviyo_run.load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
+        pipeline = klaviyo_run.open_pipeline("klaviyo", pipelines_dir=str(folder / "pipelines"))
+        outcomes = klaviyo_run.run(pipeline, settings, clock=clock, package_rows=60)
+    if any(outcome.error or not outcome.loaded for outcome in outcomes):
+        raise SystemExit(f"{[outcome.error for outcome in outcomes]}")
