@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test check unit format docs constraints clean
 
@@ -34,5 +35,7 @@ clean:
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(PIP) --constraint constraints.txt --editable ".[dev]"
+	# The SDK of each revision before the installed one's: two of them don't install together.
+	$(PIP) --no-deps --upgrade --target .venv/sdk/2026-07-15 klaviyo-api==24.0.0
 	touch $(INSTALLED)

@@ -2,9 +2,9 @@
 
     python -m tests.sdk_facts
 
-reads the installed `klaviyo-api` (no network) and writes `sources/klaviyo/api/<revision>.json`. The files are generated:
-edit this script, not them. Two versions of the SDK don't install side by side, so the files of the other revisions stay
-as the SDK of their day wrote them; `tests/test_sdk_agreement.py` checks that the installed one still agrees.
+reads the installed `klaviyo-api` and those beside it (see `tests/sdks.py`; no network) and writes
+`sources/klaviyo/api/<revision>.json`. The files are generated: edit this script, not them.
+`tests/test_sdk_agreement.py` checks that each SDK still agrees with its file.
 
 Where each fact comes from:
 
@@ -38,8 +38,9 @@ from typing import Any
 
 import openapi_client
 import openapi_client.models as models
-from klaviyo_api.wrapper import KlaviyoAPI
 from pydantic import BaseModel
+
+from tests import sdks
 
 TARGET = Path(__file__).resolve().parents[1] / "sources" / "klaviyo" / "api"
 READING_POSTS = re.compile(r"/api/(\w+-(values|series)-reports|metric-aggregates)")
@@ -260,7 +261,7 @@ def page_size(operation: Operation) -> Facts | None:
 
 def sort(operation: Operation) -> list[str]:
     """What records can be sorted by: the tables say it, and the docstrings of some endpoints too."""
-    known = (SORTS | SORTS_OF.get(revision(), {})).get(operation.path, ())
+    known = (SORTS | SORTS_OF.get(sdks.first(), {})).get(operation.path, ())
     prose = re.search(r"sorted by (?:the following fields[^:]*: )?((?:`[^`]+`(?:, | or )?)+)", operation.prose)
     told = re.findall(r"`([^`]+)`", prose[1]) if prose else []
     if not known or not {*told} <= {*known}:
@@ -451,13 +452,8 @@ def body(operation: Operation) -> tuple[dict[str, Facts], dict[str, Facts]]:
 # The file
 
 
-def revision() -> str:
-    """The revision that the installed SDK stands for."""
-    return str(KlaviyoAPI._REVISION)
-
-
 def extract() -> Facts:
-    """All facts of the installed SDK, in the shape of the file.
+    """All facts of the SDK that is first on the path, in the shape of the file.
 
     Shape: `{"revision", "sdk", "fields": {name: [...]}, "endpoints": [{...}]}`. Sparse fieldsets repeat a lot, so
     endpoints name them (`fieldsets`): by the type, with the attributes that they have beyond
@@ -505,7 +501,7 @@ def extract() -> Facts:
             facts["required"] = ["filter"]
         endpoints.append(facts)
     sdk = str(openapi_client.__version__)
-    return {"revision": revision(), "sdk": sdk, "fields": dict(sorted(pool.items())), "endpoints": endpoints}
+    return {"revision": sdks.first(), "sdk": sdk, "fields": dict(sorted(pool.items())), "endpoints": endpoints}
 
 
 def dump(facts: Facts) -> str:
@@ -522,8 +518,8 @@ def dump(facts: Facts) -> str:
     )
 
 
-def main() -> int:
-    """Write the facts of the installed SDK; the exit code."""
+def main(arguments: list[str]) -> int:
+    """Write the facts of the SDK that is first on the path, and without arguments those of the others; the exit code."""
     try:
         facts = extract()
     except Unsaid as unsaid:
@@ -533,8 +529,13 @@ def main() -> int:
     target.parent.mkdir(exist_ok=True)
     target.write_text(dump(facts), encoding="utf-8")
     sys.stdout.write(f"{target}: {len(facts['endpoints'])} endpoints of klaviyo-api {facts['sdk']}\n")
-    return 0
+    if arguments:
+        return 0
+    others = [sdks.run(beside, "tests.sdk_facts", "--alone") for beside in sdks.beside()]
+    sys.stdout.write("".join(other.stdout for other in others))
+    sys.stderr.write("".join(other.stderr for other in others))
+    return max((other.returncode for other in others), default=0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,7 +3,7 @@
 A contract declares the columns of one report and where each value lies in Klaviyo's answer. The SDK's pydantic
 models say what Klaviyo documents. Every documented field must have a column, and every column a documented field, of
 a fitting type; the few deviations are listed below, each with its reason. When Klaviyo ships a revision, the failures
-name the fields that came, went or changed.
+name the fields that came, went or changed. This asks the installed SDK; `test_every_sdk.py` asks the others.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ import yaml
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from pydantic import BaseModel
 
+from tests import sdks
+
+REVISION = sdks.first()
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
 
 # The SDK's response that each report is read from; for resources read by include, the response of their own endpoint.
@@ -89,6 +92,34 @@ RESPONSES = {
     "web_feeds": "GetWebFeedResponseCollection",
     "webhook_topics": "GetWebhookTopicResponseCollection",
     "webhooks": "GetWebhookResponseCollectionCompoundDocument",
+}
+# Where one revision calls it otherwise.
+RESPONSES_OF: dict[str, dict[str, str]] = {
+    "2026-10-15": {"universal_content": "GetUniversalContentResponseV1Collection"},
+}
+RESPONSES |= RESPONSES_OF.get(REVISION, {})
+
+# Contracts that are not yet held to a revision, each with its reason.
+NOT_YET: dict[str, dict[str, str]] = {
+    "2026-10-15": {
+        "campaigns": "GetOmniCampaignResponseCollectionCompoundDocument spreads it over campaigns and messages",
+        "campaign_messages": "GetMessageResponseCollectionCompoundDocument spreads it over messages and variations",
+    },
+}
+# Fields of a revision that no column carries yet.
+NO_COLUMN_YET: dict[str, set[tuple[str, str]]] = {
+    "2026-10-15": {
+        ("coupons", "attributes.assigner_configuration.unused_expired"),
+        ("coupons", "attributes.assigner_configuration.used"),
+        ("profiles", "attributes.subscriptions.email.click_tracking.can_receive"),
+        ("profiles", "attributes.subscriptions.email.click_tracking.consent"),
+        ("profiles", "attributes.subscriptions.email.click_tracking.consent_timestamp"),
+        ("profiles", "attributes.subscriptions.email.click_tracking.created_timestamp"),
+        ("profiles", "attributes.subscriptions.email.click_tracking.last_updated"),
+        ("profiles", "attributes.subscriptions.email.click_tracking.metadata"),
+        ("profiles", "attributes.subscriptions.email.click_tracking.valid_until"),
+        ("templates", "attributes.screenshot_url"),
+    },
 }
 
 # Objects that come in one of several shapes: the SDK leaves them untyped and has no models of the shapes. Here are the
@@ -284,6 +315,8 @@ def load(path: Path) -> Contract:
 
 CONTRACTS = {path.stem: load(path) for path in sorted(SCHEMAS.glob("*.yaml"))}
 every_report = pytest.mark.parametrize("report", sorted(CONTRACTS))
+HELD = sorted({*CONTRACTS} - {*NOT_YET.get(REVISION, {})})
+every_held_report = pytest.mark.parametrize("report", HELD)
 
 
 # What the SDK documents
@@ -363,6 +396,7 @@ def missing(report: str, contract: Contract) -> list[str]:
         f"{report}: {path} has no column"
         for path in wanted
         if path not in paths and not path.startswith(whole) and path not in known_by_request
+        if (report, path) not in NO_COLUMN_YET.get(REVISION, ())
     ]
 
 
@@ -424,22 +458,22 @@ def test_every_contract_is_held_against_a_response_of_the_sdk() -> None:
     assert sorted(CONTRACTS) == sorted(RESPONSES)
 
 
-@every_report
+@every_held_report
 def test_every_documented_field_and_relationship_has_a_column(report: str) -> None:
     assert missing(report, CONTRACTS[report]) == []
 
 
-@every_report
+@every_held_report
 def test_every_column_leads_to_a_documented_field_or_says_why_not(report: str) -> None:
     assert unknown(report, CONTRACTS[report]) == []
 
 
-@every_report
+@every_held_report
 def test_every_data_type_fits_the_documented_type(report: str) -> None:
     assert misfits(report, CONTRACTS[report]) == []
 
 
-@every_report
+@every_held_report
 def test_the_resource_is_the_type_that_the_records_state(report: str) -> None:
     stated = bare(record_model(report).model_fields["type"].annotation)
     assert [member.value for member in stated] == [CONTRACTS[report]["resource"]]
@@ -510,10 +544,13 @@ def test_every_exception_is_still_needed() -> None:
     types = {(r, column["path"]): column["data_type"] for r, c in CONTRACTS.items() for column in c["columns"].values()}
     assert [where for where in UNDOCUMENTED if where not in types or kind_at(*where) is not None] == []
     assert [where for where in RETYPED if types.get(where) in (None, fitting(kind_at(*where)))] == []
+    assert [where for where in NO_COLUMN_YET.get(REVISION, ()) if where in types or kind_at(*where) is None] == []
 
 
 def test_every_object_with_a_list_of_shapes_is_untyped_in_the_sdk() -> None:
     for report, path in SHAPES:
+        if report not in HELD:
+            continue
         known = dict(fields(record_model(report)))
         assert typing.get_origin(known[path]) is dict, f"{report}: {path} has a model now; its shapes can go"
 
@@ -554,8 +591,8 @@ def test_a_field_that_no_column_carries_is_named(report: str, column: str, path:
         ("events", "metric_id", "relationships.metric.data[].id"),
         ("events", "metric_name", "included.metric.attributes.title"),
         ("events", "attributed_flow_ids", "included.attributions[].relationships.flows.data.id"),
-        ("campaigns", "channel", "context.medium"),
-        ("campaign_messages", "definition_content_subject", "attributes.definition.content.subject_line"),
+        ("form_versions", "form_id", "context.medium"),
+        ("flow_messages", "definition_subject_line", "attributes.definition.subject"),
     ],
 )
 def test_a_path_that_klaviyo_does_not_document_is_named(report: str, column: str, path: str) -> None:
@@ -571,7 +608,7 @@ def test_a_path_that_klaviyo_does_not_document_is_named(report: str, column: str
         ("profiles", "properties", "text", "json"),
         ("events", "timestamp", "timestamp", "bigint"),
         ("events", "attributed_flow_ids", "text", "json"),
-        ("campaigns", "archived", "text", "bool"),
+        ("flows", "archived", "text", "bool"),
     ],
 )
 def test_a_type_that_does_not_fit_is_named(report: str, column: str, wrong: str, right: str) -> None:

@@ -1,9 +1,10 @@
 """The tables of endpoints and reports against what Klaviyo's official SDK says of the API.
 
-`sources/klaviyo/api/<revision>.json` holds the SDK's facts, one file a revision; the installed SDK must still say what
-its file does. Every row of the tables must agree with the facts, and every collection that one can read needs a row, or
+`sources/klaviyo/api/<revision>.json` holds the SDK's facts, one file a revision; the SDK of each must still say what
+its file does (`test_every_sdk.py` asks those that are not installed). Every row of the tables must agree with the facts, and every collection that one can read needs a row, or
 a reason in `UNREAD`. A complaint names the row and the field, what each side says and what to do. When Klaviyo ships a
-revision: install its SDK, run `python -m tests.sdk_facts`, add the revision to `settings.REVISIONS`, and follow these.
+revision: install its SDK, put the one before beside it (in the Makefile), run `python -m tests.sdk_facts`, add the
+revision to `settings.REVISIONS`, and follow these.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sources.klaviyo.endpoints import ENDPOINTS
 from sources.klaviyo.reports import REPORTS
 from sources.klaviyo.settings import REVISIONS
 from sources.klaviyo.spec import Cursor, Endpoint, Ops, Parent, Rate, Report, Variant
+from tests import sdks
 
 Api = Mapping[str, ApiFacts]
 
@@ -250,7 +252,7 @@ def unread(api: Api, rows: Mapping[str, Endpoint] = ENDPOINTS) -> list[str]:
 def test_the_installed_sdk_still_says_what_its_file_does() -> None:
     from tests import sdk_facts  # here, since it takes a second to import the SDK's models
 
-    path = FOLDER / f"{sdk_facts.revision()}.json"
+    path = FOLDER / f"{sdks.first()}.json"
     assert path.exists(), f"the installed SDK stands for a revision without a file, {path.stem}: {REGENERATE}"
     committed, now = path.read_text(encoding="utf-8").splitlines(), sdk_facts.dump(sdk_facts.extract()).splitlines()
     gone = [f"- {line}" for line in committed if line not in {*now}]
