@@ -20,10 +20,9 @@ from benchmarks.made_up import DAYS, START
 from benchmarks.server import KEY
 from sources.klaviyo import query
 from sources.klaviyo.client import Client, Traffic
-from sources.klaviyo.contracts import load_contract
-from sources.klaviyo.endpoints import ENDPOINTS
 from sources.klaviyo.limits import Governor, SystemClock
-from sources.klaviyo.reports import REPORTS, facts
+from sources.klaviyo.reports import contract_of, endpoint_of, facts, report_of
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.settings import Raw, build
 from sources.klaviyo.shape import Shaper
 from sources.klaviyo.windows import Window
@@ -44,12 +43,12 @@ def main() -> None:
     clock = SystemClock()
     settings = build(
         Raw({"api_key": KEY, "base_url": given.url, "reports": ["events"], "start_date": START.isoformat()}),
-        facts(),
+        facts(DEFAULT_REVISION),
         clock.now(),
     )
     client = Client(settings, Governor(clock, settings.max_wait_s, threading.Event()))
-    report, endpoint = REPORTS["events"], ENDPOINTS["events"]
-    contract = load_contract("events")
+    report = report_of(settings, "events")
+    endpoint, contract = endpoint_of(report), contract_of(report)
     pages: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
 
     def fetch(window: Window) -> None:

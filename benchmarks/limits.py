@@ -24,7 +24,8 @@ from benchmarks.harness import DATASET, ROOT, WrongRows, contender, folder, mega
 from benchmarks.made_up import DAYS, END, START, truth
 from benchmarks.server import STEADY, serving
 from sandbox import Account, Sandbox
-from sources.klaviyo.endpoints import ENDPOINTS
+from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.revisions import DEFAULT_REVISION
 
 _MINUTE_S = 60.0
 _HEADERS = ["", "requests", "429s", "% refused", "allowed a minute", "full windows", "% of allowed", "seconds"]
@@ -82,7 +83,9 @@ def _together(minutes: int, latency_ms: int) -> None:
                 path,
                 len(found),
                 sum(status == _TOO_MANY for _, status in found),
-                next(endpoint.rate.steady for endpoint in ENDPOINTS.values() if endpoint.path == path),
+                next(
+                    endpoint.rate.steady for endpoint in endpoints(DEFAULT_REVISION).values() if endpoint.path == path
+                ),
                 [moment_s for moment_s, status in found if status != _TOO_MANY],
             )
             for path, found in sorted(calls.items())

@@ -10,9 +10,16 @@ from typing import get_args
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from sources.klaviyo.contracts import load_contract  # noqa: E402 - after the path is set
-from sources.klaviyo.endpoints import ENDPOINTS  # noqa: E402
-from sources.klaviyo.reports import REPORTS, is_windowed, lineage, rate_of, windows_endpoint  # noqa: E402
+from sources.klaviyo.reports import (  # noqa: E402 - after the path is set
+    REPORT_SPANS,
+    contract_of,
+    described,
+    endpoint_of,
+    is_windowed,
+    lineage,
+    rate_of,
+    windows_endpoint,
+)
 from sources.klaviyo.settings import ACCOUNT_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
 from sources.klaviyo.spec import Report  # noqa: E402
 from sources.klaviyo.windows import SplitBy  # noqa: E402
@@ -64,9 +71,9 @@ def configuration() -> str:
         "| report | switch | |",
         "|---|---|---|",
     ]
-    for report in REPORTS.values():
+    for report in map(described, REPORT_SPANS):
         for option in report.optional_fields:
-            rate = ENDPOINTS[report.endpoint].dearer.get(option)
+            rate = endpoint_of(report).dearer.get(option)
             cost = f"lowers its rate to {rate.burst} requests a second and {rate.steady} a minute" if rate else ""
             lines.append(f"| `{report.name}` | `{option}` | asks Klaviyo for it; {cost} |")
     return "\n".join(lines) + "\n"
@@ -74,13 +81,14 @@ def configuration() -> str:
 
 def reports() -> str:
     """docs/reports.md: every report, how it is read, and its columns."""
+    everything = [described(name) for name in REPORT_SPANS]
     lines = [
         HEADER,
         "# Reports",
         "",
         "## Loaded by default",
         "",
-        *_overview(report for report in REPORTS.values() if report.on_by_default),
+        *_overview(report for report in everything if report.on_by_default),
         "",
         "## Loaded where they are named",
         "",
@@ -88,7 +96,7 @@ def reports() -> str:
         'hour, and many accounts have none of the rest. Name them (`reports = ["events", "coupons"]`, `run coupons`), or',
         'take all there are (`reports = ["all"]`, `run all`); `plan` says what that costs.',
         "",
-        *_overview(report for report in REPORTS.values() if not report.on_by_default),
+        *_overview(report for report in everything if not report.on_by_default),
         "",
         "## What all tables have in common",
         "",
@@ -97,15 +105,15 @@ def reports() -> str:
         "memberships keep history: `_dlt_valid_from` and `_dlt_valid_to` say from when to when the row was seen, and",
         "who is a member now is `_dlt_valid_to is null`.",
     ]
-    for report in REPORTS.values():
-        contract, endpoint, rate = load_contract(report.name), ENDPOINTS[report.endpoint], rate_of(report)
+    for report in everything:
+        contract, endpoint, rate = contract_of(report), endpoint_of(report), rate_of(report)
         lines += [
             "",
             f"## {report.name}",
             "",
             contract.description,
             "",
-            f"`GET {endpoint.path}`, {rate.burst} requests a second and {rate.steady} a minute, {_how(report.name)}. "
+            f"`GET {endpoint.path}`, {rate.burst} requests a second and {rate.steady} a minute, {_how(report)}. "
             f"{'On' if report.on_by_default else 'Off'} by default.",
             "",
             "| column | type | |",
@@ -121,16 +129,15 @@ def reports() -> str:
 def _overview(listed: Iterable[Report]) -> list[str]:
     lines = ["| report | read | key scopes | rows |", "|---|---|---|---|"]
     for report in listed:
-        contract, endpoint = load_contract(report.name), ENDPOINTS[report.endpoint]
+        contract, endpoint = contract_of(report), endpoint_of(report)
         scopes = ", ".join(f"`{scope}`" for scope in endpoint.scopes)
-        lines.append(f"| [`{report.name}`](#{report.name}) | {_how(report.name)} | {scopes} | {contract.description} |")
+        lines.append(f"| [`{report.name}`](#{report.name}) | {_how(report)} | {scopes} | {contract.description} |")
     return lines
 
 
-def _how(name: str) -> str:
-    report = REPORTS[name]
+def _how(report: Report) -> str:
     endpoint = windows_endpoint(report)
-    own = ENDPOINTS[report.endpoint]
+    own = endpoint_of(report)
     parents = " and ".join(f"`{below.parent.records}`" for below in lineage(report) if below.parent)
     per_parent = f", one request or more for each of {parents}" if parents else ""
     if report.history:

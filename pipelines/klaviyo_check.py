@@ -11,7 +11,7 @@ import msgspec
 
 from sources.klaviyo import query
 from sources.klaviyo.client import Client, Traffic
-from sources.klaviyo.endpoints import ENDPOINTS
+from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.errors import AuthError, KlaviyoError, RequestRejected
 from sources.klaviyo.limits import Governor, SystemClock
 from sources.klaviyo.reports import endpoint_of, report_of
@@ -76,14 +76,14 @@ def check(settings: Settings) -> Result:
     clock = SystemClock()
     client = Client(settings, Governor(clock, settings.max_wait_s, threading.Event()))
     try:
-        probe = _Probe(client)
+        probe = _Probe(client, settings.revision)
         return Result(_account(probe), probe.verdicts(settings))
     finally:
         client.close()
 
 
 def _account(probe: _Probe) -> str:
-    endpoint = ENDPOINTS["accounts"]
+    endpoint = endpoints(probe.revision)["accounts"]
     body, error = probe.ask(endpoint, query.url(endpoint))
     if isinstance(error, AuthError) and error.status == 403:
         # A refusal of this one scope shows that Klaviyo knows the key.
@@ -99,7 +99,8 @@ def _account(probe: _Probe) -> str:
 
 
 class _Probe:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, revision: str) -> None:
+        self.revision = revision
         self._client = client
 
     def ask(self, endpoint: Endpoint, path: str) -> tuple[bytes, KlaviyoError | None]:
@@ -152,7 +153,7 @@ class _Probe:
 
     def _any_parent(self, parent: Parent) -> tuple[str | None, KlaviyoError | None]:
         """Any parent's id; None where there is none."""
-        endpoint, above = ENDPOINTS[parent.endpoint], None
+        endpoint, above = endpoints(self.revision)[parent.endpoint], None
         if endpoint.parent is not None:
             above, error = self._any_parent(endpoint.parent)
             if above is None:

@@ -154,10 +154,11 @@ def _checked_name(name: str | None, command: str) -> str:
 
 def _reports(args: argparse.Namespace) -> int:
     from pipelines import klaviyo_view as view
-    from sources.klaviyo.reports import REPORTS
+    from sources.klaviyo.reports import REPORT_SPANS, described
+    from sources.klaviyo.settings import ALL
 
-    named = _known_reports(args)
-    infos = [view.report_info(REPORTS[name]) for name in named or REPORTS]
+    named = [name for name in _known_reports(args) if name != ALL]
+    infos = [view.report_info(described(name)) for name in named or REPORT_SPANS]
     if _is(args, "json"):
         view.write_json(infos)
     elif named or _is(args, "columns"):
@@ -243,18 +244,18 @@ def _place(args: argparse.Namespace) -> tuple[str | None, str | None, str | None
 
 def _known_reports(args: argparse.Namespace, custom: Sequence[str] = ()) -> list[str]:
     from sources.klaviyo.errors import ConfigError
-    from sources.klaviyo.reports import REPORTS
+    from sources.klaviyo.reports import REPORT_SPANS
     from sources.klaviyo.settings import ALL, nearest
 
     named: Sequence[str] = getattr(args, "reports", None) or []
-    known = [*REPORTS, *custom]
+    known = [*REPORT_SPANS, *custom]
     for name in named:
         if name not in known and name != ALL:
             raise ConfigError(
                 f'unknown report "{name}" (on the command line){nearest(name, known)} '
                 f"Allowed: {', '.join(known)}, {ALL}."
             )
-    return known if ALL in named else list(dict.fromkeys(named))
+    return [ALL] if ALL in named else list(dict.fromkeys(named))
 
 
 def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> Settings:
@@ -265,14 +266,14 @@ def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> 
     """
     from pipelines.klaviyo_run import load_settings
     from sources.klaviyo import config, custom
-    from sources.klaviyo.reports import REPORTS
+    from sources.klaviyo.reports import REPORT_SPANS
     from sources.klaviyo.settings import REPORT_SETTINGS
 
     own = custom.names(config.read(name))
     typed = {key: value for key, value in vars(args).items() if key in REPORT_SETTINGS}
     everything: dict[str, Any] = {**flags, **typed}
     if typed:
-        everything.update({report: typed for report in (*REPORTS, *own)})
+        everything.update({report: typed for report in (*REPORT_SPANS, *own)})
     if named := _known_reports(args, own):
         everything["reports"] = named
     return load_settings(name, everything)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.klaviyo_words import counted, duration, extent, listed, moment, number, spans
 from sources.klaviyo.errors import KlaviyoError
-from sources.klaviyo.reports import contract_of, endpoint_of, is_windowed, rate_of, windows_endpoint
+from sources.klaviyo.reports import REPORT_SPANS, contract_of, endpoint_of, is_windowed, rate_of, windows_endpoint
 from sources.klaviyo.spec import Report
 from sources.klaviyo.windows import BEGINNING, END_OF_TIME, Window
 
@@ -74,6 +74,7 @@ def report_info(report: Report) -> dict[str, Any]:
         "scopes": list(endpoint.scopes),
         "requests_per_minute": rate_of(report).steady,
         "on_by_default": report.on_by_default,
+        "revisions": REPORT_SPANS.get(report.name) or "all",
         "options": list(report.optional_fields),
         "columns": [
             {
@@ -123,6 +124,8 @@ def show_columns(info: Mapping[str, Any]) -> None:
     write(f"  endpoint  {info['endpoint']}, {info['requests_per_minute']:,} requests a minute")
     write(f"  read      {info['read']}" + (f", cursor {info['cursor']}" if info["cursor"] else ""))
     write(f"  scopes    {', '.join(info['scopes'])}")
+    if info["revisions"] != "all":
+        write(f"  revision  {info['revisions']}")
     write(f"  loaded    {'by default' if info['on_by_default'] else 'only where it is named, or all are'}")
     if info["options"]:
         write(f"  options   {', '.join(info['options'])} (off by default)")

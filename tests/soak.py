@@ -25,12 +25,13 @@ from pipelines import klaviyo_run
 from pipelines.klaviyo_run import Outcome
 from sandbox import Account
 from sources.klaviyo import engine
-from sources.klaviyo.reports import REPORTS as TABLE
-from sources.klaviyo.reports import is_windowed
+from sources.klaviyo.reports import is_windowed, reports
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, doubled, home
 
 LAG = timedelta(seconds=60)
+TABLE = reports(DEFAULT_REVISION)
 PATHS = ["/api/events", "/api/profiles", "/api/lists", "/api/lists/{id}/profiles", "/api/segments", "/api/flows",
          "/api/segments/{id}/profiles", "/api/campaigns", "/api/templates", "/api/metrics", "/api/tags",
          "/api/campaign-recipient-estimations/{id}"]  # fmt: skip

@@ -30,7 +30,8 @@ from pipelines.klaviyo_trouble import explain, redacted
 from pipelines.klaviyo_words import duration
 from sandbox import Account, Sandbox
 from sources.klaviyo.contracts import load_contract
-from sources.klaviyo.reports import REPORTS, facts
+from sources.klaviyo.reports import REPORT_SPANS, facts
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.settings import Extract, Period
 from sources.klaviyo.spec import XL, L, Rate
 from sources.klaviyo.windows import SplitBy
@@ -97,7 +98,7 @@ def line(text: str, start: str) -> str:
 def test_a_typo_in_a_report_is_answered_with_the_nearest_name(account: Sandbox, capsys: Capture) -> None:
     said = refused(capsys, "run", "evnts")
     assert said.startswith('error: unknown report "evnts" (on the command line); did you mean "events"? Allowed: ')
-    assert all(name in said for name in REPORTS)
+    assert all(name in said for name in REPORT_SPANS)
     assert account.requests == []
 
 
@@ -212,7 +213,7 @@ def test_the_help_names_every_choice(capsys: Capture) -> None:
 def test_reports_lists_every_report_with_endpoint_cursor_and_scopes(folder: Path, capsys: Capture) -> None:
     assert main(["reports"]) == 0
     said = capsys.readouterr().out
-    assert all(line(said, name) for name in REPORTS)
+    assert all(line(said, name) for name in REPORT_SPANS)
     assert line(said, "events").startswith("events | /api/events | datetime | by period | events:read | yes | ")
     assert line(said, "segment_profiles").split(" | ")[2:5] == [
         "-", "whole, kept as history", "profiles:read, segments:read",
@@ -222,7 +223,7 @@ def test_reports_lists_every_report_with_endpoint_cursor_and_scopes(folder: Path
 def test_a_report_is_shown_with_all_its_columns(folder: Path, capsys: Capture) -> None:
     assert main(["reports", "campaigns"]) == 0
     said = capsys.readouterr().out
-    for column in load_contract("campaigns").columns:
+    for column in load_contract("campaigns", DEFAULT_REVISION).columns:
         assert line(said, column.name).split(" | ")[1] == column.data_type
         assert column.description in said
 
@@ -230,8 +231,10 @@ def test_a_report_is_shown_with_all_its_columns(folder: Path, capsys: Capture) -
 def test_programs_get_the_reports_as_json(folder: Path, capsys: Capture) -> None:
     assert main(["reports", "--json"]) == 0
     found = {info["name"]: info for info in json.loads(capsys.readouterr().out)}
-    assert list(found) == list(REPORTS)
-    assert [column["name"] for column in found["tags"]["columns"]] == [c.name for c in load_contract("tags").columns]
+    assert list(found) == list(REPORT_SPANS)
+    assert [column["name"] for column in found["tags"]["columns"]] == [
+        c.name for c in load_contract("tags", DEFAULT_REVISION).columns
+    ]
 
 
 # --- plan
@@ -287,7 +290,7 @@ def test_check_says_which_reports_the_key_may_read(account: Sandbox, capsys: Cap
     assert main(["check"]) == 0
     said = capsys.readouterr().out
     assert re.match(r"account: Nordlys \(\w+\)\n", said)
-    default = [name for name, fact in facts().items() if fact.on_by_default]
+    default = [name for name, fact in facts(DEFAULT_REVISION).items() if fact.on_by_default]
     assert [name for name in default if not line(said, name).startswith(f"{name} | yes | ")] == []
     assert "The key may read all of them." in said
     paths = [request.path for request in account.requests]

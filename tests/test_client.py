@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sources.klaviyo.client import Client, Page, Traffic
-from sources.klaviyo.endpoints import ENDPOINTS
+from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.errors import (
     AuthError,
     DailyQuotaExhausted,
@@ -27,13 +27,14 @@ from sources.klaviyo.errors import (
 )
 from sources.klaviyo.limits import Governor
 from sources.klaviyo.reports import facts
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.settings import Raw, build
 from tests.clock import FakeClock
 
 KEY = "pk_verysecret1234"
 PATH = "/api/events?filter=equals(email,'someone@example.com'),x&page%5Bsize%5D=1000"
 PAGE = b'{"data":[],"links":{"next":null}}'
-EVENTS = ENDPOINTS["events"]
+EVENTS = endpoints(DEFAULT_REVISION)["events"]
 
 #: Writes one answer.
 Answer = Callable[["Handler"], None]
@@ -152,7 +153,9 @@ class Visit:
 
     def __init__(self, url: str, **given: Any) -> None:
         now = datetime(2026, 7, 1, tzinfo=UTC)
-        settings = build(Raw({"api_key": KEY, "base_url": url, "extract": "all", **given}), facts(), now)
+        settings = build(
+            Raw({"api_key": KEY, "base_url": url, "extract": "all", **given}), facts(DEFAULT_REVISION), now
+        )
         self.clock, self.stop, self.traffic = FakeClock(), threading.Event(), Traffic()
         self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop))
 

@@ -12,6 +12,7 @@ import pytest
 from sources.klaviyo import config
 from sources.klaviyo.errors import ConfigError
 from sources.klaviyo.reports import facts
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.settings import Raw, build
 from tests.journeys import home
 
@@ -191,7 +192,7 @@ def test_values_of_toml_keep_their_types_and_settings_take_them(write: Write) ->
         """,
     )
     write("secrets", f"[sources.klaviyo]\napi_key = '{KEY}'")
-    settings = build(read(), facts(), NOW)
+    settings = build(read(), facts(DEFAULT_REVISION), NOW)
     assert settings.authorization.endswith(KEY)
     events, profiles = settings.reports["events"], settings.reports["profiles"]
     assert (events.start, events.end) == (
@@ -216,7 +217,7 @@ def test_the_environment_says_the_same_in_text(write: Write, monkeypatch: pytest
         "PROFILES__PREDICTIVE_ANALYTICS": "True",
     }.items():
         monkeypatch.setenv(f"SOURCES__KLAVIYO__{name}", value)
-    settings = build(read(), facts(), NOW)
+    settings = build(read(), facts(DEFAULT_REVISION), NOW)
     events = settings.reports["events"]
     assert list(settings.reports) == ["events", "profiles"]
     assert events.start == datetime(2026, 1, 31, tzinfo=UTC)
@@ -227,7 +228,7 @@ def test_the_environment_says_the_same_in_text(write: Write, monkeypatch: pytest
 def test_a_wrong_value_is_explained_with_the_file_that_holds_it(write: Write) -> None:
     write("config", "[sources.klaviyo]\nsplit_by = 'dya'\n[sources.klaviyo.events]\nlookback_days = -1")
     with pytest.raises(ConfigError) as caught:
-        build(read("klaviyo", {"api_key": KEY, "start_date": "2026-01-01"}, "the call"), facts(), NOW)
+        build(read("klaviyo", {"api_key": KEY, "start_date": "2026-01-01"}, "the call"), facts(DEFAULT_REVISION), NOW)
     assert str(caught.value).splitlines() == [
         'split_by = "dya" (set in .dlt/config.toml [sources.klaviyo]); did you mean "day"? '
         "Allowed: none, hour, day, week, month, auto.",

@@ -19,10 +19,11 @@ from pipelines.klaviyo_pipeline import main
 from pipelines.klaviyo_run import plan
 from sources.klaviyo import klaviyo_report
 from sources.klaviyo.custom import CUSTOM_SETTINGS
-from sources.klaviyo.endpoints import ENDPOINTS
+from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.errors import ConfigError
 from sources.klaviyo.raw import RawShaper
 from sources.klaviyo.reports import contract_of
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.spec import Custom, Report
 from tests.journeys import KEY, NOW, FakeClock, Journey, home, small_account, truth_ids
 
@@ -152,7 +153,9 @@ def test_records_of_any_shape_load_once_and_lose_nothing(account: Journey) -> No
 
 
 def test_half_a_character_spoils_neither_its_record_nor_its_page() -> None:
-    shaper = RawShaper(contract_of(Report("orders", "events", own=ENDPOINTS["events"], custom=Custom())))
+    shaper = RawShaper(
+        contract_of(Report("orders", "events", own=endpoints(DEFAULT_REVISION)["events"], custom=Custom()))
+    )
     records = (
         b'{"type":"event","id":"a","attributes":{"t":"\\ud800"}},{"type":"event","id":"b","links":{"n":"\\u0000x"}}'
     )
@@ -409,7 +412,7 @@ OF_LISTS = "subscriptions.email.marketing.list_suppressions"
         ({}, "endpoint = None: mandatory"),
         (
             {"endpoint": "event"},
-            'endpoint = "event" (set in the flag --endpoint): unknown; did you mean "events"?',
+            'endpoint = "event" (set in the flag --endpoint): unknown under revision 2026-07-15; did you mean "events"?',
         ),
         ({"endpoint": "metric-aggregates"}, "unknown"),
         (

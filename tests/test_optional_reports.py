@@ -15,21 +15,23 @@ from pipelines.klaviyo_check import check
 from pipelines.klaviyo_cost import ReportCost, cost_of
 from sandbox import Account
 from sources.klaviyo import query, shape
-from sources.klaviyo.endpoints import ENDPOINTS
+from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.engine import Read
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.reports import REPORTS, facts, is_windowed, lineage, windows_endpoint
+from sources.klaviyo.reports import facts, is_windowed, lineage, reports, windows_endpoint
 from sources.klaviyo.resources import Plan, plan_report
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.settings import Raw, Settings, build
 from sources.klaviyo.spec import XS, Parent
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, home, small_account
 
+ENDPOINTS, REPORTS = endpoints(DEFAULT_REVISION), reports(DEFAULT_REVISION)
 DEFAULT = [name for name, report in REPORTS.items() if report.on_by_default]
 
 
 def settings(**values: Any) -> Settings:
-    return build(Raw({"api_key": "pk_test", "start_date": "2026-05-01", **values}), facts(), NOW)
+    return build(Raw({"api_key": "pk_test", "start_date": "2026-05-01", **values}), facts(DEFAULT_REVISION), NOW)
 
 
 def plans(*names: str, **values: Any) -> list[Plan]:

@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.klaviyo import query
-from sources.klaviyo.endpoints import ENDPOINTS
+from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.shape import without
 from sources.klaviyo.spec import Cursor, Ops, Variant
 from sources.klaviyo.windows import BEGINNING, END_OF_TIME, EVERYTHING, Window
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ENDPOINTS = endpoints(DEFAULT_REVISION)
 ENDPOINT = ENDPOINTS["events"]
 TERM = re.compile(r"(greater-than|greater-or-equal|less-than|less-or-equal)\(datetime,([^()]*)\)")
 

@@ -4,7 +4,7 @@
 its file does (`test_every_sdk.py` asks those that are not installed). Every row of the tables must agree with the facts, and every collection that one can read needs a row, or
 a reason in `UNREAD`. A complaint names the row and the field, what each side says and what to do. When Klaviyo ships a
 revision: install its SDK, put the one before beside it (in the Makefile), run `python -m tests.sdk_facts`, add the
-revision to `settings.REVISIONS`, and follow these.
+revision to `revisions.REVISIONS`, and follow these.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from sources.klaviyo.api_facts import FOLDER, ApiFacts, FilterField, facts, revisions
-from sources.klaviyo.endpoints import ENDPOINTS
-from sources.klaviyo.reports import REPORTS
-from sources.klaviyo.settings import REVISIONS
+from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.reports import reports
+from sources.klaviyo.revisions import REVISIONS
 from sources.klaviyo.spec import Cursor, Endpoint, Ops, Parent, Rate, Report, Variant
 from tests import sdks
 
@@ -119,7 +119,7 @@ def terms(expression: str) -> Iterator[tuple[str, str, str]]:
         yield operator, field, value.strip("'\"")
 
 
-def endpoint_complaints(row: Endpoint, api: Api, rows: Mapping[str, Endpoint] = ENDPOINTS) -> list[str]:
+def endpoint_complaints(row: Endpoint, api: Api, rows: Mapping[str, Endpoint]) -> list[str]:
     """What a row of the endpoint table says and the SDK does not."""
     known = api.get(row.path)
     if known is None:
@@ -202,7 +202,7 @@ def parent_complaints(row: Endpoint, parent: Parent, api: Api, rows: Mapping[str
     return found
 
 
-def report_complaints(report: Report, api: Api, rows: Mapping[str, Endpoint] = ENDPOINTS) -> list[str]:
+def report_complaints(report: Report, api: Api, rows: Mapping[str, Endpoint]) -> list[str]:
     """What a report asks for and the SDK's endpoint does not offer."""
     known = api.get(rows[report.endpoint].path)
     if known is None:
@@ -227,7 +227,7 @@ def report_complaints(report: Report, api: Api, rows: Mapping[str, Endpoint] = E
     return found
 
 
-def unread(api: Api, rows: Mapping[str, Endpoint] = ENDPOINTS) -> list[str]:
+def unread(api: Api, rows: Mapping[str, Endpoint]) -> list[str]:
     """What one can read and no row reads.
 
     Lists, reports, and single records of a type that nothing lists. Lists of ids count only where no list of the records
@@ -269,37 +269,37 @@ def test_every_fact_in_the_files_is_read() -> None:
 
 
 def test_every_supported_revision_has_its_facts() -> None:
-    assert {*REVISIONS} <= {*revisions()}
+    assert [*REVISIONS] == revisions()
 
 
 # Each row
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-@pytest.mark.parametrize("name", ENDPOINTS)
+@pytest.mark.parametrize(("name", "revision"), [(name, each) for each in REVISIONS for name in endpoints(each)])
 def test_a_row_of_the_endpoint_table_agrees_with_the_sdk(name: str, revision: str) -> None:
-    assert endpoint_complaints(ENDPOINTS[name], facts(revision)) == []
+    rows = endpoints(revision)
+    assert endpoint_complaints(rows[name], facts(revision), rows) == []
 
 
-@pytest.mark.parametrize("revision", REVISIONS)
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize(("name", "revision"), [(name, each) for each in REVISIONS for name in reports(each)])
 def test_a_report_asks_for_what_its_endpoint_offers(name: str, revision: str) -> None:
-    assert report_complaints(REPORTS[name], facts(revision)) == []
+    assert report_complaints(reports(revision)[name], facts(revision), endpoints(revision)) == []
 
 
 # The gaps
 
 
-@pytest.mark.parametrize("revision", revisions())
+@pytest.mark.parametrize("revision", REVISIONS)
 def test_everything_that_one_can_read_has_a_row_or_a_reason(revision: str) -> None:
-    gaps = [path for path in unread(facts(revision)) if path not in UNREAD]
+    gaps = [path for path in unread(facts(revision), endpoints(revision)) if path not in UNREAD]
     assert gaps == [], "add a row to endpoints.py and a report, or a reason to UNREAD in this test"
 
 
 def test_every_reason_is_still_needed() -> None:
-    still = {path for revision in revisions() for path in unread(facts(revision))}
+    still = {path for revision in REVISIONS for path in unread(facts(revision), endpoints(revision))}
     assert sorted({*UNREAD} - still) == [], "has a row now, or is gone: delete the reason"
-    assert sorted({*NO_CURSOR} - {name for name, row in ENDPOINTS.items() if row.cursor is None}) == []
+    without = {name for revision in REVISIONS for name, row in endpoints(revision).items() if row.cursor is None}
+    assert sorted({*NO_CURSOR} - without) == []
 
 
 # The checks themselves must bite
@@ -362,7 +362,8 @@ def test_every_reason_is_still_needed() -> None:
     ],
 )
 def test_an_altered_row_is_named_with_both_values(name: str, change: dict[str, Any], complaint: str) -> None:
-    found = endpoint_complaints(replace(ENDPOINTS[name], **change), facts("2026-07-15"))
+    rows = endpoints("2026-07-15")
+    found = endpoint_complaints(replace(rows[name], **change), facts("2026-07-15"), rows)
     assert [text[: len(complaint)] for text in found] == [complaint]
 
 
@@ -390,21 +391,24 @@ def test_an_altered_row_is_named_with_both_values(name: str, change: dict[str, A
     ],
 )
 def test_an_altered_report_is_named_with_both_values(name: str, change: dict[str, Any], complaint: str) -> None:
-    found = report_complaints(replace(REPORTS[name], **change), facts("2026-07-15"))
+    row = replace(reports("2026-07-15")[name], **change)
+    found = report_complaints(row, facts("2026-07-15"), endpoints("2026-07-15"))
     assert [text[: len(complaint)] for text in found] == [complaint]
 
 
 def test_a_filter_value_that_the_sdk_does_not_list_is_named() -> None:
-    row = replace(ENDPOINTS["forms"], variants=(Variant('equals(status,"open")'),))
-    assert endpoint_complaints(row, facts("2026-10-15")) == [
+    rows = endpoints("2026-10-15")
+    row = replace(rows["forms"], variants=(Variant('equals(status,"open")'),))
+    assert endpoint_complaints(row, facts("2026-10-15"), rows) == [
         "forms.variants: status 'open' in endpoints.py, ('live', 'draft') by the SDK: take one of these values"
     ]
 
 
 @pytest.mark.parametrize("name", ["webhooks", "catalog_category_items", "campaign_recipient_estimations"])
 def test_a_row_that_is_taken_away_leaves_a_gap_or_is_read_by_a_sibling(name: str) -> None:
-    rest = {row.name: row for row in ENDPOINTS.values() if row.name != name}
-    expected = [] if name == "catalog_category_items" else [ENDPOINTS[name].path]
+    rows = endpoints("2026-07-15")
+    rest = {row.name: row for row in rows.values() if row.name != name}
+    expected = [] if name == "catalog_category_items" else [rows[name].path]
     assert [path for path in unread(facts("2026-07-15"), rest) if path not in UNREAD] == expected
 
 

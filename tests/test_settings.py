@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.reports import REPORTS, facts
+from sources.klaviyo.reports import facts, reports
+from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS
 from sources.klaviyo.settings import (
     ACCOUNT_SETTINGS,
     DEFAULT_BASE_URL,
-    DEFAULT_REVISION,
     REPORT_SETTINGS,
     VISIBILITY_LAG,
     Period,
@@ -33,7 +33,8 @@ KEY = "pk_0123456789abcdef"
 #: A Wednesday; the microsecond is there to be dropped.
 NOW = datetime(2026, 7, 15, 10, 30, 0, 250_000, tzinfo=UTC)
 VISIBLE = datetime(2026, 7, 15, 10, 29, tzinfo=UTC)
-FACTS = facts()
+FACTS = facts(DEFAULT_REVISION)
+REPORTS = reports(DEFAULT_REVISION)
 
 
 def made(values: Mapping[str, Any], origins: Mapping[str, str] | None = None, now: datetime = NOW) -> Settings:
@@ -508,8 +509,8 @@ def test_only_a_wait_may_be_zero() -> None:
         ("split_by", "dya", "day", get_args(SplitBy)),
         ("split_by", "Day", "day", get_args(SplitBy)),
         ("extract", "incremetal", "incremental", ("incremental", "all")),
-        ("revision", "2026-07-16", DEFAULT_REVISION, (DEFAULT_REVISION,)),
-        ("revision", date(2026, 7, 14), DEFAULT_REVISION, (DEFAULT_REVISION,)),
+        ("revision", "2026-07-16", "2026-07-15", REVISIONS),
+        ("revision", date(2026, 7, 14), "2026-07-15", REVISIONS),
     ],
 )
 def test_a_choice_that_does_not_exist_is_refused_with_the_nearest_and_all_that_do(

@@ -11,10 +11,12 @@ import pytest
 
 from pipelines.klaviyo_run import Outcome
 from sandbox import Account
-from sources.klaviyo.reports import REPORTS
+from sources.klaviyo.reports import reports
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, home, sql
 
+REPORTS = reports(DEFAULT_REVISION)
 START = datetime(2026, 5, 1, tzinfo=UTC)
 #: The present less the minute in which Klaviyo may not show everything yet.
 END = NOW - timedelta(seconds=60)

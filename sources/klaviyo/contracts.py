@@ -5,6 +5,7 @@ A contract is a YAML file in dlt's column vocabulary, each column with its path 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ class Column:
         path: where the value is: `id`, `attributes.…`, `relationships.<rel>.data.id` (to-one),
             `relationships.<rel>.data[].id` (to-many), `included.<rel>.…` and `included.<rel>[]…` (through a
             relationship to a record that travels in the same answer), `context.<name>` (known from the request).
+            Empty where the revision has no such value: the column is null.
         description: for analysts.
     """
 
@@ -65,11 +67,25 @@ class Contract:
 
 
 @cache
-def load_contract(name: str) -> Contract:
-    """The contract of a report; every one ends with the `_extra` column."""
+def load_contract(name: str, revision: str) -> Contract:
+    """The contract of a report under a revision; every one ends with the `_extra` column.
+
+    The columns are the same under every revision. Where a value is elsewhere, its path is a table: the first revision
+    that has it there -> path, or null where the value is gone.
+    """
     raw = yaml.load((SCHEMAS / f"{name}.yaml").read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - the safe loader, in C where there is one
-    columns = [Column(name=key, **spec) for key, spec in cast(dict[str, dict[str, Any]], raw["columns"]).items()]
+    columns = [
+        Column(name=key, **{**spec, "path": _path(spec["path"], revision)})
+        for key, spec in cast(dict[str, dict[str, Any]], raw["columns"]).items()
+    ]
     return Contract(raw["name"], raw["resource"], raw["description"], (*columns, EXTRA_COLUMN))
+
+
+def _path(told: str | Mapping[str, str | None], revision: str) -> str:
+    if isinstance(told, str):
+        return told
+    begun = [first for first in told if first <= revision]
+    return told[max(begun)] or "" if begun else ""
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -15,21 +15,20 @@ from . import query
 from .api_facts import ApiFacts, FilterField
 from .api_facts import facts as api_facts
 from .contracts import EXTRA, DataType
-from .endpoints import ENDPOINTS
+from .endpoints import endpoints
 from .errors import ConfigError
-from .reports import REPORTS, context_columns, facts, facts_of, raw_column
+from .reports import REPORT_SPANS, context_columns, facts, facts_of, raw_column, reports
 from .settings import (
     ACCOUNT_SETTINGS,
     ALL,
-    DEFAULT_REVISION,
     REPORT_SETTINGS,
-    REVISIONS,
     Raw,
     ReportFacts,
     Settings,
     build,
     listed,
     nearest,
+    revision_of,
     show,
     without_secrets,
 )
@@ -86,23 +85,23 @@ def settings_from(raw: Raw, now: datetime) -> Settings:
     tables = raw.values.get(CUSTOM_REPORTS)
     if tables is not None and not isinstance(tables, Mapping):
         problems.append(f"{CUSTOM_REPORTS} = {show(tables)}{raw.where(CUSTOM_REPORTS)}: a table a report is needed.")
-    revision = raw.values.get("revision")
-    known = api_facts(revision if revision in REVISIONS else DEFAULT_REVISION) if names(raw) else {}
-    reports: dict[str, Report] = {}
-    checked: dict[str, ReportFacts] = facts()
+    revision = revision_of(raw)
+    known = api_facts(revision) if names(raw) else {}
+    written_reports: dict[str, Report] = {}
+    checked: dict[str, ReportFacts] = facts(revision)
     values = {key: value for key, value in raw.values.items() if key != CUSTOM_REPORTS}
     origins = dict(raw.origins)
     for name in names(raw):
-        written = _Written(raw, name, problems)
+        written = _Written(raw, name, revision, problems)
         made = written.report(known)
         found = {made.name: made} if made else {}
         if made and made.include:
             found[name + INCLUDED] = replace(made, name=name + INCLUDED, rows=ALL_INCLUDED)
-        reports.update(found)
+        written_reports.update(found)
         if name in checked or not isinstance(written.table, Mapping):
             continue
         # What is wrong with a report is said once; its name is none of it.
-        checked.update({key: facts_of(report) for key, report in found.items()} or {name: ReportFacts(False, False)})
+        checked.update({key: facts_of(report) for key, report in found.items()} or {name: ReportFacts()})
         own = {key: value for key, value in written.table.items() if key in REPORT_SETTINGS}
         beside = raw.values.get(name)
         for table in found or (name,):
@@ -111,14 +110,14 @@ def settings_from(raw: Raw, now: datetime) -> Settings:
             for key in own:
                 origins.setdefault(f"{table}.{key}", raw.origins.get(f"{CUSTOM_REPORTS}.{name}.{key}", ""))
     if values.get("reports") is not None:
-        values["reports"] = _with_included(values["reports"], reports)
+        values["reports"] = _with_included(values["reports"], written_reports)
     try:
         settings = build(Raw(values, origins), checked, now)
     except ConfigError as error:
         problems += str(error).splitlines()
     if problems:
         raise ConfigError(without_secrets("\n".join(dict.fromkeys(problems)), raw))
-    return replace(settings, custom=reports)
+    return replace(settings, custom=written_reports)
 
 
 def _with_included(chosen: Any, reports: Collection[str]) -> Any:
@@ -138,11 +137,13 @@ class _Written:
     """One custom report as somebody wrote it.
 
     Args:
+        revision: under which it is read.
         problems: what is wrong joins these.
     """
 
-    def __init__(self, raw: Raw, name: str, problems: list[str]) -> None:
+    def __init__(self, raw: Raw, name: str, revision: str, problems: list[str]) -> None:
         self.name = name
+        self.revision = revision
         self.table: Any = raw.values[CUSTOM_REPORTS][name]
         self._raw = raw
         self._problems = problems
@@ -182,9 +183,10 @@ class _Written:
             sort=sort,
             metric=self._metric(fact),
             custom=Custom(self._columns(endpoint), mode == "inferred"),
+            revision=self.revision,
         )
         if report.metric is not None and report.own is not None:
-            scopes = tuple(dict.fromkeys((*endpoint.scopes, *ENDPOINTS["metrics"].scopes)))
+            scopes = tuple(dict.fromkeys((*endpoint.scopes, *endpoints(self.revision)["metrics"].scopes)))
             report = replace(report, own=replace(report.own, scopes=scopes))
         return report if len(self._problems) == before else None
 
@@ -194,7 +196,7 @@ class _Written:
         self._problems.append(f"custom report {self.name}: {key} = {show(value)}{where}: {problem}")
 
     def _check_name(self) -> None:
-        taken = {*REPORTS, *ACCOUNT_SETTINGS, *REPORT_SETTINGS, ALL, CUSTOM_REPORTS}
+        taken = {*REPORT_SPANS, *ACCOUNT_SETTINGS, *REPORT_SETTINGS, ALL, CUSTOM_REPORTS}
         where = self._raw.where(f"{CUSTOM_REPORTS}.{self.name}")
         if not _NAME.fullmatch(self.name):
             self._problems.append(
@@ -202,7 +204,7 @@ class _Written:
                 "a letter first."
             )
         elif self.name in taken:
-            what = "a predefined report" if self.name in REPORTS else "a setting"
+            what = "a predefined report" if self.name in REPORT_SPANS else "a setting"
             self._problems.append(f"custom report {self.name}{where}: {what} has this name already; choose another.")
 
     def _text(self, key: str) -> str | None:
@@ -232,24 +234,27 @@ class _Written:
         text = self._text("endpoint")
         paths = {_PLACEHOLDER.sub("{id}", path): fact for path, fact in known.items() if not fact.body}
         short = {path.removeprefix("/api/"): path for path in paths}
+        rows = endpoints(self.revision)
         if text is None:
             if self.table.get("endpoint") is None:
-                self._wrong("endpoint", f"mandatory. Allowed: a path, or {', '.join(ENDPOINTS)}.")
+                self._wrong("endpoint", f"mandatory. Allowed: a path, or {', '.join(rows)}.")
             return None
-        row = ENDPOINTS.get(text)
+        row = rows.get(text)
         asked = _PLACEHOLDER.sub("{id}", text.strip("/").removeprefix("api/"))
         path = row.path if row else short.get(asked) or short.get(asked.replace("_", "-")) or _template(asked, paths)
         if path is None or path not in paths:
             self._wrong(
-                "endpoint", f"unknown{nearest(text, [*ENDPOINTS, *paths])} Allowed: a path, or {', '.join(ENDPOINTS)}."
+                "endpoint",
+                f"unknown under revision {self.revision}{nearest(text, [*rows, *paths])} "
+                f"Allowed: a path, or {', '.join(rows)}.",
             )
             return None
         fact = paths[path]
         of_one = row is None and "{id}" in path and asked not in short
-        row = row or next((row for row in ENDPOINTS.values() if row.path == path), None)
+        row = row or next((row for row in rows.values() if row.path == path), None)
         if of_one:
             row = replace(row or _bare(path, fact, None), path=f"/api/{asked}", parent=None)
-        row = row or _made(path, fact)
+        row = row or _made(path, fact, self.revision)
         if row is None:
             self._wrong("endpoint", "it is asked for one id at a time, and nothing lists these ids: write one into it.")
             return None
@@ -406,27 +411,27 @@ def _template(asked: str, paths: Iterable[str]) -> str | None:
     return None
 
 
-def _parent(path: str) -> Parent | None:
+def _parent(path: str, revision: str) -> Parent | None:
     """Who lists the ids that a path has a place for: a row of the table, or an include of one."""
     above = path[: path.index("{id}") + len("{id}")]
     collection = above.split("/")[-2]
     kind = collection.removesuffix("ies") + "y" if collection.endswith("ies") else collection.removesuffix("s")
     context = {f"{kind.replace('-', '_')}_id": "id"}
-    rows = ENDPOINTS.values()
+    rows = endpoints(revision).values()
     if lister := next((row for row in rows if row.path == above.removesuffix("/{id}")), None):
         return Parent(lister.name, context, absent_ok=True)
     if beside := next((row.parent for row in rows if row.path.startswith(above) and row.parent), None):
         return replace(beside, context=beside.context or context, childless={})
     if lister := next((row for row in rows if row.parent and row.path.endswith(f"/{collection}")), None):
         return Parent(lister.name, context, absent_ok=True)
-    if report := next((report for report in REPORTS.values() if report.rows == kind), None):
+    if report := next((report for report in reports(revision).values() if report.rows == kind), None):
         return Parent(report.endpoint, context, absent_ok=True, include=(collection,), rows=kind)
     return None
 
 
-def _made(path: str, fact: ApiFacts) -> Endpoint | None:
+def _made(path: str, fact: ApiFacts, revision: str) -> Endpoint | None:
     """An endpoint that is no row of the table; None where nobody knows the ids to ask it for."""
-    parent = _parent(path) if "{id}" in path else None
+    parent = _parent(path, revision) if "{id}" in path else None
     return None if "{id}" in path and parent is None else _bare(path, fact, parent)
 
 

@@ -1,14 +1,18 @@
 """THE TABLE: one row an endpoint. What is true of an endpoint is said here and nowhere else.
 
-Source: Klaviyo's OpenAPI file and official SDK for revision 2026-07-15; what neither says and others observed is
-marked "seen".
+Source: Klaviyo's OpenAPI file and official SDKs; what neither says and others observed is marked "seen". A row that is
+not true of every revision says `since` or `until`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
+from .revisions import rows_of
 from .spec import XL, XS, Cursor, Endpoint, L, M, Ops, Parent, Rate, S, Variant
 
-# A filter on the channel is required, and without one on `archived` archived campaigns are left out (seen).
+# To 2026-07-15 a filter on the channel is required, and without one on `archived` archived campaigns are left out (seen).
 CAMPAIGN_VARIANTS = tuple(
     Variant(f'equals(messages.channel,"{channel}"),equals(archived,{archived})', {"channel": channel})
     for channel in ("email", "sms", "mobile_push")
@@ -60,8 +64,13 @@ _TABLE = (
     ),
     Endpoint(
         "campaigns", "/api/campaigns", "campaign", rate=M, cursor=Cursor("updated_at", ascending=False),
-        variants=CAMPAIGN_VARIANTS, scopes=("campaigns:read",),
+        variants=CAMPAIGN_VARIANTS, scopes=("campaigns:read",), until="2026-07-15",
         doc="One-off sends of every channel, archived ones too.",
+    ),
+    Endpoint(
+        "campaigns", "/api/campaigns", "campaign", rate=M, cursor=Cursor("updated_at", ascending=False),
+        variants=ARCHIVED_OR_NOT, scopes=("campaigns:read",), since="2026-10-15",
+        doc="One-off sends, archived ones too.",
     ),
     Endpoint(
         "campaign_recipient_estimations", "/api/campaign-recipient-estimations/{id}",
@@ -327,4 +336,8 @@ _TABLE = (
     ),
 )  # fmt: skip
 
-ENDPOINTS = {endpoint.name: endpoint for endpoint in _TABLE}
+
+@cache
+def endpoints(revision: str) -> Mapping[str, Endpoint]:
+    """Name -> row, of the endpoints that a revision has."""
+    return rows_of(revision, _TABLE)

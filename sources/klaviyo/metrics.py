@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from . import query
 from .client import Client, Traffic
-from .endpoints import ENDPOINTS
+from .endpoints import endpoints
 from .errors import ConfigError, KlaviyoError
 from .reports import endpoint_of
 from .settings import nearest
@@ -29,14 +29,14 @@ class Metrics:
         if report.metric is None:
             return report, None
         try:
-            ids = self._by_name().get(report.metric)
+            ids = self._by_name(report.revision).get(report.metric)
         except KlaviyoError as error:
             return report, error
         if ids is None:
             name = report.name.removesuffix("__included")
             return report, ConfigError(
                 f'{name}: metric = "{report.metric}": the account has no metric of this name'
-                f"{nearest(report.metric, self._by_name())}"
+                f"{nearest(report.metric, self._by_name(report.revision))}"
             )
         endpoint = endpoint_of(report)
         variants = tuple(
@@ -46,9 +46,9 @@ class Metrics:
         )
         return replace(report, own=replace(endpoint, variants=variants)), None
 
-    def _by_name(self) -> dict[str, list[str]]:
+    def _by_name(self, revision: str) -> dict[str, list[str]]:
         if self._ids is None:
-            endpoint = ENDPOINTS["metrics"]
+            endpoint = endpoints(revision)["metrics"]
             found: dict[str, list[str]] = {}
             path: str | None = query.url(endpoint)
             while path is not None:

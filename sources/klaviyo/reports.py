@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import cast
 
 from .contracts import EXTRA_COLUMN, Column, Contract, DataType, load_contract
-from .endpoints import ENDPOINTS
+from .endpoints import endpoints
+from .revisions import DEFAULT_REVISION, REVISIONS, rows_of, span
 from .settings import ReportFacts, Settings
 from .spec import Endpoint, Rate, Report
 
@@ -118,24 +120,40 @@ _OFF_BY_DEFAULT = (
     Report("catalog_category_bulk_delete_jobs", "catalog_category_bulk_delete_jobs"),
 )
 
-REPORTS = {
-    report.name: report for report in (*_TABLE, *(replace(report, on_by_default=False) for report in _OFF_BY_DEFAULT))
+_REPORTS = (*_TABLE, *(replace(report, on_by_default=False) for report in _OFF_BY_DEFAULT))
+
+#: Report -> under which revisions it exists, in words; empty where under all.
+REPORT_SPANS: Mapping[str, str] = {
+    name: span(report for report in _REPORTS if report.name == name)
+    for name in dict.fromkeys(report.name for report in _REPORTS)
 }
+
+
+@cache
+def reports(revision: str) -> Mapping[str, Report]:
+    """Name -> predefined report, of those that a revision has."""
+    return {name: replace(row, revision=revision) for name, row in rows_of(revision, _REPORTS).items()}
+
+
+def described(name: str) -> Report:
+    """A predefined report as a reference shows it: under the default revision, or the newest that has it."""
+    having = [revision for revision in REVISIONS if name in reports(revision)]
+    return reports(DEFAULT_REVISION if DEFAULT_REVISION in having else having[-1])[name]
 
 
 def report_of(settings: Settings, name: str) -> Report:
     """A report by its name, predefined or written by the user."""
-    return settings.custom.get(name) or REPORTS[name]
+    return settings.custom.get(name) or reports(settings.revision)[name]
 
 
 def endpoint_of(report: Report) -> Endpoint:
     """What a report reads: a row of the table, or the endpoint as a custom report asks it."""
-    return report.own or ENDPOINTS[report.endpoint]
+    return report.own or endpoints(report.revision)[report.endpoint]
 
 
 def contract_of(report: Report) -> Contract:
     """The columns of a report: declared in `schemas/`, or those of a raw table."""
-    return load_contract(report.name) if report.custom is None else _raw_contract(report)
+    return load_contract(report.name, report.revision) if report.custom is None else _raw_contract(report)
 
 
 def _raw_contract(report: Report) -> Contract:
@@ -193,7 +211,7 @@ def lineage(report: Report) -> list[Endpoint]:
     """The endpoints that are read for a report, from the one that is asked first down to the report's own."""
     found = [endpoint_of(report)]
     while parent := found[0].parent:
-        found.insert(0, ENDPOINTS[parent.endpoint])
+        found.insert(0, endpoints(report.revision)[parent.endpoint])
     return found
 
 
@@ -208,9 +226,12 @@ def is_windowed(report: Report) -> bool:
     return not (report.history or report.whole) and windows_endpoint(report).cursor is not None
 
 
-def facts() -> dict[str, ReportFacts]:
-    """What settings are checked against, report by report."""
-    return {report.name: facts_of(report) for report in REPORTS.values()}
+def facts(revision: str) -> dict[str, ReportFacts]:
+    """What settings are checked against, report by report; those too that other revisions have."""
+    here = reports(revision)
+    return {
+        name: facts_of(here[name]) if name in here else ReportFacts(exists=told) for name, told in REPORT_SPANS.items()
+    }
 
 
 def facts_of(report: Report) -> ReportFacts:

@@ -18,6 +18,7 @@ from .errors import KlaviyoError
 from .limits import Clock, SystemClock
 from .raw import unpacked
 from .reports import contract_of, endpoint_of, is_windowed, report_of, windows_endpoint
+from .revisions import ending
 from .settings import ReportSettings, Settings
 from .shape import without_nuls
 from .spec import Report
@@ -103,6 +104,8 @@ class Run:
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
+        if told := ending(settings.revision, self.clock.now()):
+            log.warning(told)
         self.engine = Engine(settings, self.clock)
         self.raise_errors = raise_errors
         self.plans: dict[str, Plan] = {}

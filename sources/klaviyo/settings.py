@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pendulum
 
 from .errors import ConfigError
+from .revisions import DEFAULT_REVISION, REVISIONS
 from .spec import Report
 from .windows import BEGINNING, END_OF_TIME, SplitBy
 
@@ -27,8 +28,6 @@ Extract = Literal["incremental", "all"]
 Period = Literal["yesterday", "week_to_date", "previous_week", "month_to_date", "previous_month", "year_to_date"]
 
 DEFAULT_BASE_URL = "https://a.klaviyo.com"
-DEFAULT_REVISION = "2026-07-15"
-REVISIONS = (DEFAULT_REVISION,)
 
 #: Stands for every report, those that are off by default too.
 ALL = "all"
@@ -131,12 +130,14 @@ class ReportFacts:
         needs_start: an incremental read of it needs a start date.
         options: the switches that it has of its own.
         on_by_default: it is loaded unless `reports` says otherwise.
+        exists: under which revisions it does, in words, where the chosen one is none of them; else empty.
     """
 
-    windowed: bool
-    needs_start: bool
+    windowed: bool = False
+    needs_start: bool = False
     options: frozenset[str] = frozenset()
     on_by_default: bool = True
+    exists: str = ""
 
 
 class Raw:
@@ -176,7 +177,7 @@ def build(raw: Raw, facts: Mapping[str, ReportFacts], now: datetime) -> Settings
     settings = Settings(
         authorization=attempt(_authorization, raw) or "",
         base_url=attempt(_base_url, raw) or "",
-        revision=attempt(_choice, raw, "revision", "revision", REVISIONS, DEFAULT_REVISION) or "",
+        revision=attempt(_choice, raw, "revision", "revision", list(REVISIONS), DEFAULT_REVISION) or "",
         request_timeout_s=attempt(_seconds, raw, "request_timeout_s", False) or 0.0,
         max_wait_s=attempt(_seconds, raw, "max_wait_s", True) or 0.0,
         reports=reports,
@@ -228,25 +229,43 @@ def _known_keys(raw: Raw, facts: Mapping[str, ReportFacts]) -> None:
 
 def _report_names(raw: Raw, facts: Mapping[str, ReportFacts]) -> list[str]:
     value = raw.values.get("reports")
+    here = [name for name, fact in facts.items() if not fact.exists]
     if value is None:
-        return [name for name, fact in facts.items() if fact.on_by_default]
+        return [name for name in here if facts[name].on_by_default]
     if isinstance(value, str):
         value = listed(value)
     if not isinstance(value, Sequence) or not value or not all(isinstance(name, str) for name in value):
         raise ConfigError(
             f"reports = {show(raw.values['reports'])}{raw.where('reports')}: a list of report names is needed. "
-            f"Allowed: {', '.join(facts)}, {ALL}."
+            f"Allowed: {', '.join(here)}, {ALL}."
         )
     unknown = [name for name in value if name not in facts and name != ALL]
     if unknown:
         raise ConfigError(
             "\n".join(
-                f"unknown report {show(name)}{raw.where('reports')}{nearest(name, facts)} "
-                f"Allowed: {', '.join(facts)}, {ALL}."
+                f"unknown report {show(name)}{raw.where('reports')}{nearest(name, here)} "
+                f"Allowed: {', '.join(here)}, {ALL}."
                 for name in unknown
             )
         )
-    return list(facts) if ALL in value else list(dict.fromkeys(value))
+    elsewhere = [name for name in value if name != ALL and facts[name].exists]
+    if elsewhere:
+        raise ConfigError(
+            "\n".join(
+                f"report {show(name)}{raw.where('reports')}: Klaviyo has it {facts[name].exists}, and revision = "
+                f"{show(revision_of(raw))}{raw.where('revision')}: choose another revision, or leave the report out."
+                for name in elsewhere
+            )
+        )
+    return here if ALL in value else list(dict.fromkeys(value))
+
+
+def revision_of(raw: Raw) -> str:
+    """The chosen revision, or the default where none is chosen, or none that is known."""
+    try:
+        return _choice(raw, "revision", "revision", list(REVISIONS), DEFAULT_REVISION) or DEFAULT_REVISION
+    except ConfigError:
+        return DEFAULT_REVISION
 
 
 def listed(text: str) -> Any:

@@ -196,6 +196,8 @@ class Shaper:
         self._row_version = row_version
         columns = [column for column in contract.columns if column.name != EXTRA]
         self._context = [column for column in columns if column.path.startswith("context.")]
+        #: What this revision of the API has no value for.
+        self._absent = [column for column in columns if not column.path]
         self._included = [_Included(column) for column in columns if column.path.startswith("included.")]
         self._to_one = _relationships(columns, ".data.id")
         self._to_many = _relationships(columns, ".data[].id")
@@ -313,6 +315,8 @@ class Shaper:
         for column in self._context:
             value = context.get(column.path.removeprefix("context."))
             arrays[column.name] = pa.repeat(pa.scalar(value, pa.string()), count)
+        for column in self._absent:
+            arrays[column.name] = pa.nulls(count, ARROW[column.data_type])
         arrays[EXTRA] = (
             pa.array(_extras(extras, count, misfits), pa.string()) if extras else pa.nulls(count, pa.string())
         )

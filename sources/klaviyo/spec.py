@@ -120,6 +120,8 @@ class Endpoint:
         variants: the filters to ask one after the other; one without a filter where there are none.
         parent: set where it takes one chain of requests a parent.
         dearer: `additional-fields` value -> the lower rate that asking for it brings.
+        since: the first revision of the API that this row is true of; None for all.
+        until: the last one. Rows of the same name take turns.
     """
 
     name: str
@@ -133,6 +135,8 @@ class Endpoint:
     variants: tuple[Variant, ...] = (NO_VARIANT,)
     parent: Parent | None = None
     dearer: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
+    since: str | None = None
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,9 @@ class Report:
         sort: how to ask for the records, where not by the cursor.
         metric: name of the metric whose events are wanted; its id is looked up when a run starts.
         custom: set where a user wrote the report: its table is raw.
+        since: the first revision of the API that this row is true of; None for all.
+        until: the last one. Rows of the same name take turns.
+        revision: the one that the report is read under; whoever looks a report up sets it.
     """
 
     name: str
@@ -188,3 +195,6 @@ class Report:
     sort: str | None = None
     metric: str | None = None
     custom: Custom | None = None
+    since: str | None = None
+    until: str | None = None
+    revision: str = ""
