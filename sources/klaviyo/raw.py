@@ -20,7 +20,7 @@ from .shape import ARROW, DOES_NOT_FIT, Shaped, json_object, page_records, stand
 PARTS = ("attributes", "relationships", "links")
 
 
-class _Record(msgspec.Struct, forbid_unknown_fields=True):
+class _Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     id: str
     type: str
     attributes: Raw = Raw()
@@ -107,7 +107,7 @@ def _lift(column: Column) -> Callable[[Raw], Raw | None]:
     kind: Any = Raw
     for step in reversed(steps):
         default = Raw() if kind is Raw else None
-        kind = msgspec.defstruct("Step", [("down", kind, default)], rename={"down": step}) | None
+        kind = msgspec.defstruct("Step", [("down", kind, default)], rename={"down": step}, gc=False) | None
     decode = msgspec.json.Decoder(kind).decode
 
     def find(raw: Raw) -> Raw | None:

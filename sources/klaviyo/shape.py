@@ -60,25 +60,28 @@ _MOST_LEARNED = 50
 
 _Index = dict[tuple[str, str], Raw]
 
+# No struct here takes part in a cycle (gc=False): the collector, which would walk every page several times while it is
+# decoded, took half of the time.
+
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
-class _Ref(msgspec.Struct):
+class _Ref(msgspec.Struct, gc=False):
     type: str
     id: str
 
 
-class _ToOne(msgspec.Struct):
+class _ToOne(msgspec.Struct, gc=False):
     data: _Ref | None = None
 
 
-class _ToMany(msgspec.Struct):
+class _ToMany(msgspec.Struct, gc=False):
     data: list[_Ref] | None = None
 
 
-class _Page(msgspec.Struct):
+class _Page(msgspec.Struct, gc=False):
     data: Raw
     included: list[Raw] | None = None
 
@@ -88,11 +91,11 @@ _decode_page = msgspec.json.Decoder(_Page).decode
 _decode_array = msgspec.json.Decoder(list[Raw]).decode
 
 
-class _Links(msgspec.Struct):
+class _Links(msgspec.Struct, gc=False):
     next: str | None = None
 
 
-class _LinksPage(msgspec.Struct):
+class _LinksPage(msgspec.Struct, gc=False):
     links: _Links | None = None
 
 
@@ -198,7 +201,7 @@ class Shaper:
         self._context = [column for column in columns if column.path.startswith("context.")]
         #: What this revision of the API has no value for.
         self._absent = [column for column in columns if not column.path]
-        self._included = [_Included(column) for column in columns if column.path.startswith("included.")]
+        self._included = _Included.of(columns)
         self._to_one = _relationships(columns, ".data.id")
         self._to_many = _relationships(columns, ".data[].id")
         self._tree = _Node("attributes", [c for c in columns if c.path.startswith("attributes.")], depth=1)
@@ -218,6 +221,7 @@ class Shaper:
                 for name, python in self._python_names.items()
             ],
             rename={python: name for name, python in self._python_names.items()},
+            gc=False,
         )
         self._compile()
 
@@ -230,11 +234,13 @@ class Shaper:
                 ("attributes", self._tree.struct() | None, None),
                 ("relationships", self._relationships | None, None),
             ],
+            gc=False,
         )
         self._decode_record = msgspec.json.Decoder(record).decode
         document = msgspec.defstruct(
             "Document",
             [("data", list[record] | record), ("included", list[Raw] | None, None)],  # type: ignore[valid-type]
+            gc=False,
         )
         self._decode_document = msgspec.json.Decoder(document).decode
 
@@ -311,7 +317,7 @@ class Shaper:
         for name, column in self._to_many.items():
             arrays[column.name] = pa.array([_ids(ref) for ref in _get(related, self._python_names[name])], pa.string())
         for inc in self._included:
-            arrays[inc.column.name] = inc.array(_get(related, self._python_names[inc.relationship]), index)
+            arrays |= inc.arrays(_get(related, self._python_names[inc.relationship]), index)
         for column in self._context:
             value = context.get(column.path.removeprefix("context."))
             arrays[column.name] = pa.repeat(pa.scalar(value, pa.string()), count)
@@ -350,14 +356,16 @@ class Shaper:
                 row[column.name] = _ids(_ToMany(refs)) if _has_data(relationships.get(name)) else None
             elif name in relationships:
                 extra[f"relationships.{name}"] = bytes(relationships[name])
-        for inc in self._included:
+        # Column by column: what is wrong with one is no reason to miss the others.
+        for inc in (alone for group in self._included for alone in group.each()):
+            column = inc.columns[0]
             relationship = relationships.get(inc.relationship)
             refs = _refs(relationship)
             link = _ToMany(refs if _has_data(relationship) else None) if inc.many else _ToOne(refs[0] if refs else None)
             try:
-                row[inc.column.name] = inc.array([link], index)[0].as_py()
+                row[column.name] = inc.arrays([link], index)[column.name][0].as_py()
             except DOES_NOT_FIT:
-                extra[inc.column.path] = inc.raw(refs or (), index)
+                extra[column.path] = inc.raw(refs or (), index)
         for column in self._context:
             row[column.name] = context.get(column.path.removeprefix("context."))
         if self._type:
@@ -437,7 +445,7 @@ class _Node:
             else:
                 fields.append((python, Raw, Raw()))
         rename = {python: name for name, python in self._python.items()}
-        return msgspec.defstruct("Node", fields, rename=rename, forbid_unknown_fields=self._closed)
+        return msgspec.defstruct("Node", fields, rename=rename, forbid_unknown_fields=self._closed, gc=False)
 
     def arrays(self, nodes: Sequence[Any], out: dict[str, pa.Array], extras: dict[str, list[Raw | None]]) -> None:
         """Columns of all rows at once, from the decoded structs (None where the object is absent)."""
@@ -477,68 +485,131 @@ class _Node:
 
 
 class _Included:
-    """A column whose value is in another record of the same page, behind a relationship of this one."""
+    """Columns whose values are in other records of the same page, behind one relationship of this one.
 
-    def __init__(self, column: Column) -> None:
-        self.column = column
-        _, relationship, *steps = column.path.split(".")
+    Args:
+        columns: with the same relationship, and no path within another's.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = columns
+        _, relationship, *_ = columns[0].path.split(".")
         self.many = relationship.endswith("[]")
         self.relationship = relationship.removesuffix("[]")
-        self._steps = len(steps)
-        # One typed decode reaches the value; going down object by object costs several times that.
-        kind: Any = Raw
-        for step in reversed(steps):
-            default = Raw() if kind is Raw else None
-            kind = msgspec.defstruct("Step", [("down", kind, default)], rename={"down": step}) | None
-        self._decode = msgspec.json.Decoder(kind).decode
+        paths = [_inside(column) for column in columns]
+        # One typed decode of a record reaches all values; going down object by object costs several times that.
+        self._decode = msgspec.json.Decoder(_typed([path for path in paths if path])).decode
+        self._steps = [[_python_name(step) for step in path] for path in paths]
+        self._deep = any(paths)
 
-    def array(self, links: Sequence[Any], index: _Index) -> pa.Array:
-        if self.many:
-            return pa.array([self._list(link, index) for link in links], pa.string())
-        found: dict[str, Any] = {}
-        values: list[Any] = []
+    @classmethod
+    def of(cls, columns: Iterable[Column]) -> list[_Included]:
+        """All columns of a contract that are behind relationships, grouped."""
+        groups: list[list[Column]] = []
+        for column in columns:
+            if not column.path.startswith("included."):
+                continue
+            known = (group for group in groups if all(_beside(column, other) for other in group))
+            group = next(known, None)
+            if group is None:
+                groups.append([column])
+            else:
+                group.append(column)
+        return [cls(group) for group in groups]
+
+    def each(self) -> list[_Included]:
+        """The same, a column alone."""
+        return [type(self)([column]) for column in self.columns]
+
+    def arrays(self, links: Sequence[Any], index: _Index) -> dict[str, pa.Array]:
+        """The columns by name."""
+        columns = self._lists(links, index) if self.many else self._values(links, index)
+        return dict(zip([column.name for column in self.columns], columns, strict=True))
+
+    def _values(self, links: Sequence[_ToOne | None], index: _Index) -> list[pa.Array]:
+        nothing: list[Any] = [None] * len(self.columns)
+        found: dict[tuple[str, str], list[Any]] = {}
+        rows = []
         for link in links:
             ref = link.data if link is not None else None
             if ref is None:
-                values.append(None)
+                rows.append(nothing)
                 continue
-            if ref.id not in found:
-                raw = index.get((ref.type, ref.id))
-                value = self._walk(raw) if raw is not None else None
-                found[ref.id], whole = (None, True) if value is None else value_of(self.column, value)
-                if not whole:
-                    raise ValueError(f"{self.column.path} does not fit {self.column.data_type}")
-            values.append(found[ref.id])
-        return pa.array(values, ARROW[self.column.data_type])
+            key = ref.type, ref.id
+            if key not in found:
+                found[key] = nothing if key not in index else self._fitted(self._walk(index[key]))
+            rows.append(found[key])
+        columns = zip(*rows, strict=True) if rows else [()] * len(self.columns)
+        return [pa.array(values, ARROW[column.data_type]) for column, values in zip(self.columns, columns, strict=True)]
 
-    def _list(self, link: _ToMany | None, index: _Index) -> str | None:
-        if link is None or link.data is None:
-            return None
-        if not link.data:
-            return "[]"
-        parts = []
-        for ref in link.data:
-            raw = index.get((ref.type, ref.id))
-            value = self._walk(raw) if raw is not None else None
-            if value is not None and bytes(value) != b"null":
-                parts.append(bytes(value))
-        return (b"[" + b",".join(parts) + b"]").decode()
+    def _fitted(self, raws: Sequence[bytes | None]) -> list[Any]:
+        values = []
+        for column, raw in zip(self.columns, raws, strict=True):
+            value, whole = (None, True) if raw is None else value_of(column, Raw(raw))
+            if not whole:
+                raise ValueError(f"{column.path} does not fit {column.data_type}")
+            values.append(value)
+        return values
+
+    def _lists(self, links: Sequence[_ToMany | None], index: _Index) -> list[pa.Array]:
+        # Most lists are empty.
+        empty = [None if link is None or link.data is None else "[]" for link in links]
+        columns: list[list[str | None]] = [list(empty) for _ in self.columns]
+        for row, link in enumerate(links):
+            if link is None or not link.data:
+                continue
+            records = [self._walk(raw) for ref in link.data if (raw := index.get((ref.type, ref.id))) is not None]
+            for column, values in zip(columns, zip(*records, strict=True), strict=True) if records else ():
+                if texts := [text for text in values if text is not None]:
+                    column[row] = f"[{b','.join(texts).decode()}]"
+        return [pa.array(column, pa.string()) for column in columns]
 
     def raw(self, refs: Sequence[_Ref], index: _Index) -> bytes:
-        """The value of a to-one relationship as Klaviyo sent it."""
+        """The first column's value in a to-one relationship as Klaviyo sent it."""
         record = index.get((refs[0].type, refs[0].id)) if refs else None
-        value = self._walk(record) if record is not None else None
-        return b"null" if value is None else bytes(value)
+        return (self._walk(record)[0] if record is not None else None) or b"null"
 
-    def _walk(self, raw: Raw) -> Raw | None:
-        if not self._steps:
-            return raw
-        value: Any = self._decode(raw)
-        for _ in range(self._steps):
-            if value is None:
-                return None
-            value = value.down
-        return value if bytes(value) else None
+    def _walk(self, record: Raw) -> list[bytes | None]:
+        """The values of one record, column by column; None for null as for absent."""
+        top: Any = self._decode(record) if self._deep else None
+        found: list[bytes | None] = []
+        for steps in self._steps:
+            value: Any = top if steps else record
+            for step in steps:
+                value = getattr(value, step)
+                if value is None:
+                    break
+            found.append(None if value is None else _json_bytes(value))
+        return found
+
+
+def _inside(column: Column) -> list[str]:
+    """The steps of a column's path within the included record."""
+    return column.path.split(".")[2:]
+
+
+def _beside(one: Column, other: Column) -> bool:
+    """Whether one decode can reach both columns: the same records, and neither value within the other."""
+    if one.path.split(".")[1] != other.path.split(".")[1]:
+        return False
+    mine, others = _inside(one), _inside(other)
+    shorter = min(len(mine), len(others))
+    return shorter == 0 or mine[:shorter] != others[:shorter]
+
+
+def _typed(paths: Sequence[Sequence[str]]) -> Any:
+    """The msgspec type that holds what is at the end of each path, and nothing else."""
+    names = dict.fromkeys(path[0] for path in paths)
+    fields: list[tuple[str, Any, Any]] = []
+    for name in names:
+        below = [path[1:] for path in paths if path[0] == name and len(path) > 1]
+        fields.append((_python_name(name), _typed(below), None) if below else (_python_name(name), Raw, Raw()))
+    return msgspec.defstruct("Step", fields, rename={_python_name(name): name for name in names}, gc=False) | None
+
+
+def _python_name(step: str) -> str:
+    """A name that Python takes for a name, as not every member of a JSON object has one."""
+    return f"f{step.encode().hex()}"
 
 
 def _relationships(columns: Iterable[Column], suffix: str) -> dict[str, Column]:
@@ -772,7 +843,7 @@ def records_span(page: bytes, cursor: str) -> tuple[datetime | None, datetime | 
     return span(pa.table({cursor: pa.array(values, ARROW["timestamp"])}), cursor)
 
 
-class _ListPage(msgspec.Struct):
+class _ListPage(msgspec.Struct, gc=False):
     data: list[Raw]
     included: list[Raw] | None = None
 
