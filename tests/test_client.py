@@ -157,7 +157,7 @@ class Visit:
             Raw({"api_key": KEY, "base_url": url, "extract": "all", **given}), facts(DEFAULT_REVISION), now
         )
         self.clock, self.stop, self.traffic = FakeClock(), threading.Event(), Traffic()
-        self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop))
+        self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop, chance=lambda: 1.0))
 
     def get(self, path: str = PATH) -> Page:
         return self.client.get(path, EVENTS, EVENTS.rate, self.traffic)

@@ -31,7 +31,7 @@ from .raw import RawShaper
 from .reports import contract_of, cursor_column, endpoint_of, lineage, rate_of, windows_endpoint
 from .settings import ReportSettings, Settings
 from .shape import Shaper, parents, records_span, span, without
-from .spec import Endpoint, Report, Variant
+from .spec import Endpoint, Rate, Report, Variant
 from .spool import Spool
 from .windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
 
@@ -48,6 +48,11 @@ _MOST_THREADS = 48
 _PAGES_WORTH_SHARING = 8
 #: Latency to hide: at this many seconds an answer, the threads of an endpoint use up its steady rate.
 _LATENCY_S = 1.0
+
+
+def threads_for(rate: Rate) -> int:
+    """Threads that use up the steady rate of an endpoint."""
+    return min(_MOST_THREADS, math.ceil(rate.steady / 60 * _LATENCY_S) + 1)
 
 
 @dataclass(slots=True)
@@ -267,7 +272,7 @@ class Read:
     @property
     def threads(self) -> int:
         """As many as the rate can use, and as the work can be split into."""
-        most = min(_MOST_THREADS, math.ceil(self.rate.steady / 60 * _LATENCY_S) + 1)
+        most = threads_for(self.rate)
         cursor = self.endpoint.cursor
         divisible = self.endpoint.parent is not None or (cursor is not None and cursor.ascending)
         return most if divisible else min(most, len(self.pending))
