@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key", default="pk_sandbox", help="the private key that is accepted (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="same seed, same account (default: %(default)s)")
     sizes = {"profiles": 300, "events": 3000, "lists": 12, "segments": 8, "campaigns": 40, "flows": 12}
-    for name, size in {**sizes, "templates": 25, "metrics": 14, "tags": 9}.items():
+    for name, size in {**sizes, "templates": 25, "metrics": 23, "tags": 9}.items():
         parser.add_argument(f"--{name}", type=int, default=size, metavar="N", help=f"default: {size}")
     parser.add_argument("--history-days", type=float, default=90, help="days the data goes back (default: %(default)s)")
     parser.add_argument("--shape", choices=["bursty", "even"], default="bursty", help="how events lie in time")

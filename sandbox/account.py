@@ -52,7 +52,7 @@ class Account:
         campaigns: int = 40,
         flows: int = 12,
         templates: int = 25,
-        metrics: int = 14,
+        metrics: int = 23,
         tags: int = 9,
         history_days: float = 90,
         shape: Shape = "bursty",
@@ -75,6 +75,8 @@ class Account:
         small["flow"], small["flow-action"], small["flow-message"] = marketing.flows(
             make, flows, small["metric"], small["list"], small["template"]
         )
+        forms_make = Maker(Random(f"{seed} forms"), start, end)  # noqa: S311  made-up data, no secret
+        small["form"], small["form-version"] = assets.forms(forms_make)
         for kind in ("list", "segment", "campaign", "flow"):
             catalogue.link_tags(make, small["tag"], small[kind])
 
@@ -90,14 +92,12 @@ class Account:
             end,
             self._profiles,
             [(metric["id"], metric["attributes"]["name"]) for metric in small["metric"]],
-            [
-                (message["relationships"]["campaign"]["data"]["id"], message["id"])
-                for message in small["campaign-message"]
-            ],
+            _sent_first(small["campaign-message"]),
             [(flow_of[message["relationships"]["flow-action"]["data"]["id"]], message["id"])
              for flow_of in [{action["id"]: action["relationships"]["flow"]["data"]["id"]
                               for action in small["flow-action"]}]
              for message in small["flow-message"]],
+            [(version["relationships"]["form"]["data"]["id"], version["id"]) for version in small["form-version"]],
             shape,
         )  # fmt: skip
         self.stores["profile"], self.stores["event"] = self._profiles, self._events
@@ -130,7 +130,6 @@ class Account:
         built["catalog-item"], built["catalog-variant"], built["catalog-category"] = shop.catalog(make("catalog"))
         built["coupon"], built["coupon-code"] = shop.coupons(make("coupons"), profiles)
         built["review"] = shop.reviews(make("reviews"), built["catalog-item"], events)
-        built["form"], built["form-version"] = assets.forms(make("forms"))
         built["image"] = assets.images(make("images"))
         built["template-universal-content"] = assets.universal_content(make("universal content"))
         built["web-feed"] = assets.web_feeds(make("web feeds"))
@@ -173,6 +172,11 @@ class Account:
     @now.setter
     def now(self, value: Now) -> None:
         self._now = value
+
+    @property
+    def events(self) -> EventStore:
+        """The events, with what reports count them by."""
+        return self._events
 
     @property
     def version(self) -> int:
@@ -376,6 +380,10 @@ class Account:
         Raises:
             KeyError: there is no such record.
         """
+        if kind == "profile":
+            number = self._profile_number(identity)
+            for members in self._members.values():
+                members.gone(number, math.floor(self.now.timestamp()))
         self.stores[kind].remove(identity)
 
     def _profile_number(self, profile_id: str) -> int:
@@ -400,8 +408,14 @@ class Account:
         Raises:
             KeyError: there is no such list, segment or profile.
         """
-        self.groups(kind, identity).leave(self._profile_number(profile_id))
+        self.groups(kind, identity).leave(self._profile_number(profile_id), math.floor(self.now.timestamp()))
         self._added += 1
+
+
+def _sent_first(messages: list[Resource]) -> list[tuple[str, str]]:
+    """(campaign, message) of each message of a campaign, those that were sent before the others."""
+    ordered = sorted(messages, key=lambda message: not message["attributes"]["send_times"])
+    return [(message["relationships"]["campaign"]["data"]["id"], message["id"]) for message in ordered]
 
 
 def _blank(value: Any) -> Any:

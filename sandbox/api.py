@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from . import pages, query, rules
+from . import pages, query, reports, rules
 from .account import Account
 from .errors import ApiError
 from .limits import Limiter
@@ -67,16 +67,24 @@ class Api:
         keys: private keys and access tokens, with the scopes each has; None for all scopes.
         base: start of every link.
         rate_limits: whether requests are counted and refused.
+        report_rows: rows a page of a report.
     """
 
     def __init__(
-        self, account: Account, keys: Mapping[str, set[str] | None], base: str, rate_limits: bool, limiter: Limiter
+        self,
+        account: Account,
+        keys: Mapping[str, set[str] | None],
+        base: str,
+        rate_limits: bool,
+        limiter: Limiter,
+        report_rows: int = 500,
     ) -> None:
         self._account = account
         self._keys = keys
         self._base = base
         self.rate_limits = rate_limits
         self._limiter = limiter
+        self._report_rows = report_rows
         self._cache = _Cache()
         self._routes: dict[str, list[tuple[re.Pattern[str], Endpoint]]] = {}
         for revision in rules.revisions():
@@ -93,7 +101,9 @@ class Api:
                     return endpoint.path
         return None
 
-    def answer(self, method: str, path: str, parameters: dict[str, str], headers: Mapping[str, str]) -> Answer:
+    def answer(
+        self, method: str, path: str, parameters: dict[str, str], headers: Mapping[str, str], content: bytes = b""
+    ) -> Answer:
         """Answer a request; refusals are answers too. Names of headers are in lower case."""
         limit_headers: dict[str, str] = {}
         try:
@@ -103,7 +113,10 @@ class Api:
             self._permit(key, endpoint)
             if self.rate_limits:
                 limit_headers = self._count(owner, endpoint, parameters)
-            body = self._body(revision, endpoint, identities, path, parameters)
+            if endpoint.method == "POST":
+                body = self._asked(endpoint, parameters, headers.get("content-type", ""), content)
+            else:
+                body = self._body(revision, endpoint, identities, path, parameters)
         except _Throttled as refusal:
             return Answer(429, refusal.body(), {"Retry-After": refusal.retry_after})
         except ApiError as refusal:
@@ -171,10 +184,25 @@ class Api:
         for dearer in endpoint.variants:
             if dearer.value in parameters.get(dearer.parameter, "").split(",") and dearer.steady < steady:
                 burst, steady, variant = dearer.burst, dearer.steady, dearer.value
-        verdict = self._limiter.ask((owner, endpoint.method, endpoint.path, variant), burst, steady)
+        verdict = self._limiter.ask((owner, endpoint.method, endpoint.path, variant), burst, steady, endpoint.daily)
         if not verdict.allowed:
             raise _Throttled(verdict.headers["Retry-After"])
         return verdict.headers
+
+    def _asked(self, endpoint: Endpoint, parameters: dict[str, str], content_type: str, content: bytes) -> bytes:
+        """The answer to what a body asks."""
+        fields = query.read(endpoint, parameters, self._account.now.timestamp()).fields.get(str(endpoint.type))
+
+        def link(asked: Mapping[str, str]) -> str:
+            return self._link(endpoint.path, asked)
+
+        report = reports.REPORTS.get(endpoint.path)
+        if report is None:
+            raise ApiError(501, f"The sandbox has no data for {endpoint.path}.")
+        document = reports.answer(
+            report, self._account, content, content_type, parameters, fields, link, self._report_rows
+        )
+        return dumped(document)
 
     def _body(
         self, revision: str, endpoint: Endpoint, identities: list[str], path: str, parameters: dict[str, str]

@@ -26,6 +26,15 @@ METRICS = [
     ("Bounced Email", "Klaviyo", "Internal"),
     ("Unsubscribed from Email Marketing", "Klaviyo", "Internal"),
     ("Refunded Order", "Shopify", "eCommerce"),
+    ("Clicked SMS", "Klaviyo", "Internal"),
+    ("Failed to Deliver SMS", "Klaviyo", "Internal"),
+    ("Marked Email as Spam", "Klaviyo", "Internal"),
+    ("Viewed Form", "Klaviyo", "Internal"),
+    ("Viewed Form Step", "Klaviyo", "Internal"),
+    ("Submitted Form Step", "Klaviyo", "Internal"),
+    ("Submitted Form", "Klaviyo", "Internal"),
+    ("Closed Form", "Klaviyo", "Internal"),
+    ("Qualified Form", "Klaviyo", "Internal"),
 ]
 TAGS = ["VIP", "Q4 — Black Friday", "lifecycle", "日本", "Test", "Win-back", "sms", "Naïve", "Holiday"]
 LIST_NAMES = ["Empty list", "Newsletter", "SMS subscribers", "Früh-Zugang", "Beta testers", "Store: München", "VIP"]

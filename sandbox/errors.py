@@ -13,6 +13,7 @@ WORDING = {
     404: ("not_found", "Not found."),
     405: ("method_not_allowed", "Method not allowed."),
     410: ("gone", "This revision is no longer available."),
+    415: ("unsupported_media_type", "Unsupported media type."),
     429: ("throttled", "Request was throttled."),
     500: ("error", "A server error occurred."),
     501: ("not_implemented", "The sandbox has no data for this endpoint."),

@@ -7,16 +7,18 @@ campaign send, dense at its start. The last few are dated in the future.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import accumulate
+from decimal import Decimal
+from itertools import accumulate, count
 from typing import Any, Literal
 
 from .ids import MASK, Codec, mix
 from .profiles import ProfileStore
 from .runs import Handle, Run
-from .store import Resource, Store
+from .store import Entry, Resource, Store, dig
 
 HOUR_S = 3600
 DAY_S = 86400
@@ -27,6 +29,19 @@ ODD_VARIANT = 77
 LOST_METRIC = 4093
 
 Shape = Literal["bursty", "even"]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What reports and aggregates count an event by.
+
+    `touches` are its attributions: what each points at, by relationship (`campaign-message`, `attributed-event`, ...).
+    Base events of one kind share a sketch, and their one touch points at the event before them.
+    """
+
+    metric: str
+    touches: tuple[dict[str, str], ...]
+    properties: Resource
 
 
 def _weights(hours: int, seed: int, shape: Shape) -> list[int]:
@@ -57,7 +72,8 @@ class EventStore(Store):
         seed: of the account.
         start, end: the history, in seconds since 1970.
         profiles: whose events they are.
-        metrics, campaigns, flows: ids to point at; campaigns and flows as (id, message id).
+        metrics: (id, name) of each.
+        campaigns, flows, forms: what to point at, as (id, id of the message or version).
         shape: "bursty" or "even".
     """
 
@@ -73,13 +89,14 @@ class EventStore(Store):
         metrics: list[tuple[str, str]],
         campaigns: list[tuple[str, str]],
         flows: list[tuple[str, str]],
+        forms: list[tuple[str, str]],
         shape: Shape = "bursty",
     ) -> None:
         super().__init__("event")
         self.base_size = size if profiles.base_size and metrics else 0
         self._start, self._end = start, end
         self._profiles = profiles
-        self._campaigns, self._flows = campaigns, flows
+        self._campaigns, self._flows, self._forms = campaigns, flows, forms
         self._future = min(20, self.base_size // 500)
         self._salt = mix(seed, 5)
         self.codec = Codec("5", seed + 2)
@@ -91,7 +108,9 @@ class EventStore(Store):
         self._sends = (
             {hour for hour, weight in enumerate(weights) if weight > 4 * usual} if shape == "bursty" else set()
         )
+        self._turns = {"campaign": count(), "flow": count(), "form": count()}
         self._variants = [self._variant(v, mix(v, seed + 3), metrics) for v in range(VARIANTS)] if metrics else []
+        self._sketches = [self._sketch(variant) for variant in self._variants]
         self._templates: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._attribution_templates: dict[tuple[object, int], bytes] = {}
 
@@ -209,16 +228,99 @@ class EventStore(Store):
         return record
 
     def _variant(self, variant: int, x: int, metrics: list[tuple[str, str]]) -> dict[str, Any]:
+        of_forms = [metric for metric in metrics if metric[1] in FORM_METRICS]
+        others = [metric for metric in metrics if metric not in of_forms]
+        if x % 8 == 2 and of_forms and self._forms:
+            turn = next(self._turns["form"])
+            form, version = self._forms[turn % min(BUSY, len(self._forms))]
+            metric_id, _ = of_forms[turn // BUSY % len(of_forms)]
+            return {"metric": metric_id, "attribution": {}, "properties": _form_properties(x, form, version)}
         # a few metrics make up most of the events
-        metric_id, name = metrics[min(x % len(metrics), (x >> 8) % len(metrics))]
+        metric_id, name = others[min(x % len(others), (x >> 8) % len(others))]
         attribution: dict[str, str] = {}
         if self._campaigns and x % 8 == 0:
-            campaign, message = self._campaigns[(x >> 12) % len(self._campaigns)]
+            turn = next(self._turns["campaign"])
+            campaign, message = self._campaigns[turn % min(BUSY, len(self._campaigns))]
             attribution = {"campaign": campaign, "campaign-message": message}
         elif self._flows and x % 8 == 1:
-            flow, message = self._flows[(x >> 12) % len(self._flows)]
+            turn = next(self._turns["flow"])
+            flow, message = self._flows[turn % min(BUSY, len(self._flows))]
             attribution = {"flow": flow, "flow-message": message, "flow-message-variation": message}
-        return {"metric": metric_id, "attribution": attribution, "properties": _properties(variant, x, name)}
+        of_messages = [metric for told in ATTRIBUTED_METRICS for metric in metrics if metric[1] == told]
+        if attribution and of_messages:
+            # half of the metrics for one message, the other half for the next
+            metric_id, name = of_messages[(turn // BUSY + turn % BUSY % 2 * 8) % len(of_messages)]
+        properties = _properties(variant, x, name)
+        if "$message" in properties and attribution:
+            properties["$message"] = attribution.get("campaign-message") or attribution["flow-message"]
+        return {"metric": metric_id, "attribution": attribution, "properties": properties}
+
+    @staticmethod
+    def _sketch(variant: dict[str, Any]) -> Sketch:
+        touches = (variant["attribution"],) if variant["attribution"] else ()
+        return Sketch(variant["metric"], touches, variant["properties"])
+
+    def sketched(
+        self,
+        low: int,
+        high: int,
+        wanted: Callable[[Sketch], bool],
+        attributed: Callable[[int], list[Resource]],
+        *,
+        brought: bool = False,
+    ) -> Iterator[tuple[int, Sketch]]:
+        """Numbers and sketches of the events dated in `[low, high]`, but for those that have lost their metric.
+
+        Args:
+            low, high: seconds since 1970.
+            wanted: which ones; asked once for all base events of a kind.
+            attributed: the attributions of an event of the overlay, by number.
+            brought: also those that an event dated in the period may have brought about; some others come with them.
+        """
+        chosen = [wanted(sketch) for sketch in self._sketches]
+        places = range(self.base_size)
+        first = bisect_left(places, low, key=self.second)
+        stop = bisect_right(places, high, key=self.second)
+        numbers: Iterable[int] = range(first, min(stop + 1, self.base_size) if brought else stop)
+        changed = set(self._overlay) | self._hidden
+        if brought:
+            numbers = sorted({*numbers} | {n + 1 for n in changed if n + 1 < self.base_size}) if changed else numbers
+        for number in numbers:
+            x = self._bits(number)
+            v = (x >> 9) % VARIANTS
+            if chosen[v] and x % LOST_METRIC and number not in changed:
+                yield number, self._sketches[v]
+        for number, entry in list(self._overlay.items()):
+            sketch = _overlay_sketch(entry, attributed(number))
+            if sketch is not None and wanted(sketch) and (brought or low <= self.when(number) <= high):
+                yield number, sketch
+
+    def sent(self, number: int, touch: dict[str, str]) -> float:
+        """The second of the event that an event is attributed to; its own where that is not there."""
+        earlier: int | None = max(0, number - 1)
+        if number in self._overlay:
+            earlier = self.number(touch.get("attributed-event", ""))
+        return self.when(number if earlier is None or not self.exists(earlier) else earlier)
+
+    def when(self, number: int) -> float:
+        """The second of an event; -inf for one of the overlay without a date."""
+        return float(self.order_value(number, "datetime")) if number in self._overlay else self.second(number)
+
+    def who(self, number: int) -> str | int | None:
+        """What tells the profile of one event from that of another."""
+        if number not in self._overlay:
+            return self.profile_number(number)
+        identity = next(iter(dig(self._overlay[number].resource, ["relationships", "profile", "data", "id"])), None)
+        known = self._profiles.base_number(str(identity))
+        return known if known is not None and known < self._profiles.base_size else identity
+
+    def worth(self, number: int) -> Decimal:
+        """The `$value` of an event."""
+        if number not in self._overlay:
+            x = self._bits(number)
+            return Decimal(x % 900 * 100 + (x >> 11) % 100).scaleb(-2)
+        found = dig(self._overlay[number].resource, ["attributes", "event_properties", "$value"])
+        return amount(found[0] if found else None)
 
     def _compiled(self, base: bytes) -> list[tuple[bytes, bytes]]:
         """A template a variant, and its attributions' data; both to be filled with `%`."""
@@ -300,18 +402,41 @@ class EventStore(Store):
 
 LOST = b'"metric":{"data":null'
 
+# base events are of the first few messages and forms, so that each of these has some of most kinds
+BUSY = 4
+# what attributed events are, in turn
+ATTRIBUTED_METRICS = (
+    "Received Email", "Opened Email", "Placed Order", "Received SMS", "Clicked Email", "Bounced Email",
+    "Unsubscribed from Email Marketing", "Active on Site",
+    "Received Email", "Opened Email", "Placed Order", "Received SMS", "Clicked SMS", "Failed to Deliver SMS",
+    "Marked Email as Spam", "Clicked Email",
+)  # fmt: skip
+FORM_METRICS = (
+    "Viewed Form", "Viewed Form Step", "Closed Form", "Submitted Form Step", "Submitted Form", "Qualified Form",
+)  # fmt: skip
+EMAIL_METRICS = (
+    "Received Email", "Opened Email", "Clicked Email", "Bounced Email", "Unsubscribed from Email Marketing",
+    "Marked Email as Spam",
+)  # fmt: skip
+TEXT_METRICS = ("Received SMS", "Clicked SMS", "Failed to Deliver SMS", "Unsubscribed from SMS Marketing")
+
 WORDS = ["Ünïcode Tee", "Wool Socks", "Lampe «Nuit»", "茶 set", "Mug 12oz", 'Poster 24"', "Gift 🎁 Card", "100% Cotton"]
 
 
 def _properties(variant: int, x: int, metric: str) -> Resource:
     """Event properties: nested, of changing types, some 450 bytes."""
-    if metric in (
-        "Received Email",
-        "Opened Email",
-        "Clicked Email",
-        "Bounced Email",
-        "Unsubscribed from Email Marketing",
-    ):
+    if metric in TEXT_METRICS:
+        return {
+            "$message": f"01K{x % 10**9:09d}",
+            "Message Name": f"Sale № {x % 40}",
+            "Message Format": ["sms", "mms"][x % 2],
+            "Segment Count": 1 + x % 3,
+            "$usage_amount": [1, 3][x % 2] * (1 + x % 3),
+            "From Number": "+15550199",
+            "From Phone Region": "US",
+            "To Phone Region": ["US", "CA", "DE"][x % 3],
+        }
+    if metric in EMAIL_METRICS:
         return {
             "Subject": f"{WORDS[x % 8]} — week {x % 52}",
             "Campaign Name": f"Newsletter {x % 40}",
@@ -348,3 +473,32 @@ def _properties(variant: int, x: int, metric: str) -> Resource:
         "Currency": ["USD", "EUR", "JPY"][x % 3],
         f"custom field {x % 7}": [None, True, 1.5, "x", {"a": []}][x % 5],
     }
+
+
+def _form_properties(x: int, form: str, version: str) -> Resource:
+    return {
+        "form_id": form,
+        "form_version_id": version,
+        "form_type": ["POPUP", "FLYOUT"][x % 2],
+        "page_url": f"https://shop.example.com/p/{x % 900}",
+        "hostname": "shop.example.com",
+        "is_client_event": bool(x % 3),
+    }
+
+
+def _overlay_sketch(entry: Entry, attributions: list[Resource]) -> Sketch | None:
+    """The sketch of an event of the overlay; None without a metric."""
+    metric = dig(entry.resource, ["relationships", "metric", "data", "id"])
+    found = dig(entry.resource, ["attributes", "event_properties"])
+    if not metric or not isinstance(metric[0], str):
+        return None
+    touches = [
+        {name: str(link["data"]["id"]) for name, link in attribution["relationships"].items() if link.get("data")}
+        for attribution in attributions
+    ]
+    return Sketch(metric[0], tuple(touches), found[0] if found and isinstance(found[0], dict) else {})
+
+
+def amount(value: Any) -> Decimal:
+    """A number of an event's properties as it is written; 0 for anything else."""
+    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else Decimal(0)

@@ -1,4 +1,4 @@
-"""Klaviyo's rate limits: two fixed windows, of a second and of a minute, per account and endpoint."""
+"""Klaviyo's rate limits: fixed windows of a second, of a minute and, for reports, of a day, per account and endpoint."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 BURST_S = 1.0
 STEADY_S = 60.0
+DAY_S = 86400.0
 
 
 @dataclass
@@ -48,27 +49,31 @@ class Limiter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._windows: dict[tuple[str, ...], tuple[_Window, _Window]] = {}
+        self._windows: dict[tuple[str, ...], tuple[_Window, _Window, _Window]] = {}
         self._lock = threading.Lock()
 
-    def ask(self, bucket: tuple[str, ...], burst: int, steady: int) -> Verdict:
-        """Count one request in a bucket that allows `burst` a second and `steady` a minute."""
+    def ask(self, bucket: tuple[str, ...], burst: int, steady: int, daily: int | None = None) -> Verdict:
+        """Count one request in a bucket that allows `burst` a second, `steady` a minute and `daily` a day, if any."""
         with self._lock:
             now = self._clock()
-            pair = self._windows.setdefault(bucket, (_Window(BURST_S), _Window(STEADY_S)))
-            for window in pair:
+            windows = self._windows.setdefault(bucket, (_Window(BURST_S), _Window(STEADY_S), _Window(DAY_S)))
+            for window in windows:
                 window.turn(now)
-            second, minute = pair
+            second, minute, day = windows
+            if daily is not None and day.used >= daily:
+                return Verdict(False, {"Retry-After": str(day.left_s(now))})
             if minute.used >= steady:
                 return Verdict(False, {"Retry-After": str(minute.left_s(now))})
             if second.used >= burst:
                 return Verdict(False, {"Retry-After": str(second.left_s(now))})
             second.used += 1
             minute.used += 1
+            day.used += 1
+            per_day = "" if daily is None else f", {daily};w=86400"
             return Verdict(
                 True,
                 {
-                    "RateLimit-Limit": f"{steady}, {burst};w=1, {steady};w=60",
+                    "RateLimit-Limit": f"{steady}, {burst};w=1, {steady};w=60{per_day}",
                     "RateLimit-Remaining": str(steady - minute.used),
                     "RateLimit-Reset": str(minute.left_s(now)),
                 },

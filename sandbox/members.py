@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from .profiles import ProfileStore, coprime
@@ -30,6 +31,8 @@ class Members:
         # number of a profile -> second of its join; None: it left
         self._changed: dict[int, int | None] = {}
         self._joined = listed([])
+        # (second, 1 for a join and -1 for a leave) of every change since
+        self._log: list[tuple[int, int]] = []
         self._lock = threading.Lock()
 
     def _at(self, place: int) -> Handle:
@@ -59,11 +62,28 @@ class Members:
 
     def join(self, number: int, second: int) -> None:
         """A profile joins, or joins again later."""
+        self.gone(number, second)
+        self._log.append((second, 1))
         self._change(number, second)
 
-    def leave(self, number: int) -> None:
+    def leave(self, number: int, second: int) -> None:
         """A profile leaves."""
+        self.gone(number, second)
         self._change(number, None)
+
+    def gone(self, number: int, second: int) -> None:
+        """Note that a profile is no member any more, if it was one."""
+        if self.joined(number) is not None:
+            self._log.append((second, -1))
+
+    def changes(self, low: float, high: float) -> tuple[int, int]:
+        """How many joined and how many left within `[low, high]`, in seconds since 1970."""
+        base = self._sorted_base()
+        places = range(base.size)
+        first = bisect_left(places, low, key=self._second)
+        added = bisect_right(places, high, key=self._second) - first
+        log = [change for second, change in self._log if low <= second <= high]
+        return added + log.count(1), log.count(-1)
 
     def _change(self, number: int, second: int | None) -> None:
         with self._lock:

@@ -68,6 +68,7 @@ class Endpoint:
     page_default: int = 0
     page_max: int = 0
     page_size_accepted: bool = False
+    other: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> list[str]:
@@ -75,7 +76,7 @@ class Endpoint:
         names = [f"fields[{kind}]" for kind in self.fields]
         names += [f"additional-fields[{kind}]" for kind in self.additional]
         names += ["filter"] * bool(self.filters) + ["sort"] * bool(self.sort) + ["include"] * bool(self.include)
-        names += ["page[cursor]"] * self.paged + ["page[size]"] * self.page_size_accepted
+        names += ["page[cursor]"] * self.paged + ["page[size]"] * self.page_size_accepted + [*self.other]
         return sorted(names)
 
     @property
@@ -143,6 +144,7 @@ def _endpoint(told: dict[str, Any], enums: list[list[str]]) -> Endpoint:
         page_default=page.get("fixed") or page.get("default", 0),
         page_max=page.get("fixed") or page.get("max", 0),
         page_size_accepted="max" in page,
+        other=tuple(told.get("other", ())),
     )
 
 

@@ -39,6 +39,7 @@ class Request:
     status: int
     started_at: float
     ended_at: float
+    body: bytes = b""
 
 
 def _gzipped(body: bytes) -> bytes:
@@ -101,6 +102,7 @@ class Sandbox:
         port: 0 for a free one.
         keep_requests: whether `requests` is filled.
         limiter: counts the requests; give one to share it or to set its clock.
+        report_rows: rows a page of the reports that page; Klaviyo does not tell how many it gives.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Sandbox:
         port: int = 0,
         keep_requests: bool = True,
         limiter: Limiter | None = None,
+        report_rows: int = 500,
     ) -> None:
         self.account = account
         self.latency_s = latency_s
@@ -125,6 +128,7 @@ class Sandbox:
         self._rate_limits = rate_limits
         self._limiter = limiter or Limiter()
         self._port = port
+        self._report_rows = report_rows
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._api: Api | None = None
@@ -147,7 +151,7 @@ class Sandbox:
         """Listen, in a thread of its own."""
         self._server = _Server(("127.0.0.1", self._port))
         self._server.sandbox = self
-        self._api = Api(self.account, self._keys, self.url, self._rate_limits, self._limiter)
+        self._api = Api(self.account, self._keys, self.url, self._rate_limits, self._limiter, self._report_rows)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()
         return self
@@ -181,8 +185,7 @@ class Sandbox:
         """Answer one request of a connection."""
         started_at = time.monotonic()
         length = int(handler.headers.get("Content-Length") or 0)
-        if length:
-            handler.rfile.read(length)
+        body = handler.rfile.read(length) if length else b""
         target = urllib.parse.urlsplit(handler.path)
         parameters = dict(urllib.parse.parse_qsl(target.query, keep_blank_values=True))
         fault = self.faults.due(target.path, self.api.template(target.path), parameters)
@@ -190,7 +193,7 @@ class Sandbox:
             time.sleep(self.latency_s)
         if fault is not None and fault.kind == "hang":
             time.sleep(fault.seconds)
-        answer = self._answer(handler, target.path, parameters, fault)
+        answer = self._answer(handler, target.path, parameters, body, fault)
         # noted before it is sent: a client that has its answer finds the request in the log
         if self._keep_requests:
             self.requests.append(
@@ -202,6 +205,7 @@ class Sandbox:
                     0 if answer is None else answer.status,
                     started_at,
                     time.monotonic(),
+                    body,
                 )
             )
         if answer is None:
@@ -210,7 +214,9 @@ class Sandbox:
         else:
             self._write(handler, answer, cut=fault is not None and fault.kind == "truncate")
 
-    def _answer(self, handler: _Handler, path: str, parameters: dict[str, str], fault: Fault | None) -> Answer | None:
+    def _answer(
+        self, handler: _Handler, path: str, parameters: dict[str, str], body: bytes, fault: Fault | None
+    ) -> Answer | None:
         """The answer to a request; None if the connection is to be dropped."""
         if fault is not None and fault.kind == "drop":
             return None
@@ -220,7 +226,7 @@ class Sandbox:
             return Answer(fault.status, refusal.body(), headers)
         if fault is not None and fault.kind == "body":
             return Answer(fault.status, fault.body)
-        return self.api.answer(handler.command, path, parameters, _lowered(handler.headers))
+        return self.api.answer(handler.command, path, parameters, _lowered(handler.headers), body)
 
     def _write(self, handler: _Handler, answer: Answer, cut: bool) -> None:
         body = answer.body

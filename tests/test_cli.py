@@ -359,7 +359,7 @@ def test_programs_get_the_outcome_as_json(account: Sandbox, capsys: Capture) -> 
     told = json.loads(capsys.readouterr().out)
     assert (told["pipeline"], told["dataset"], told["stopped"]) == ("klaviyo", "klaviyo", False)
     metrics, flows, actions = told["reports"]
-    assert metrics["rows"] == 14
+    assert metrics["rows"] == 23
     assert metrics["windows"] == [{"start": None, "end": None}]
     assert flows["high_water"] == flows["windows"][0]["end"]
     assert actions["shares_requests_of"] == "flows"

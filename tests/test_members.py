@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,8 +182,8 @@ def test_a_member_that_moves_while_the_pages_are_read_is_there_once(
     answer = api.answer
     joined: list[str] = []
 
-    def answer_and_join(method: str, path: str, parameters: dict[str, str], headers: dict[str, str]) -> Answer:
-        given = answer(method, path, parameters, headers)
+    def answer_and_join(method: str, path: str, parameters: dict[str, str], *rest: Any) -> Answer:
+        given = answer(method, path, parameters, *rest)
         if path == f"/api/lists/{large}/profiles" and not joined:
             joined.append(mover)
             account.join("list", large, mover, grouped.clock.forward(seconds=1))
