@@ -20,6 +20,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from pipelines.klaviyo_recovery import heal, recover
+from pipelines.klaviyo_warehouse import duckdb_file, prepare
 from sources.klaviyo import config, source_of, state
 from sources.klaviyo.custom import settings_from
 from sources.klaviyo.errors import KlaviyoError
@@ -144,9 +145,14 @@ def _destination(reference: Any, name: str | None) -> Any:
 
 def plan(pipeline: dlt.Pipeline, settings: Settings) -> list[Plan]:
     """What a run would read, from the state in the destination; sends nothing to Klaviyo."""
-    pipeline.sync_destination()
+    file = duckdb_file(pipeline)
+    loaded: Mapping[str, Any] = {}
+    # Nothing is loaded where there is no file, and asking dlt would make one.
+    if file is None or file.exists():
+        pipeline.sync_destination()
+        loaded = pipeline.state
     return [
-        plan_report(report_of(settings, name), report, state.covered(state.of_report(pipeline.state, name)))
+        plan_report(report_of(settings, name), report, state.covered(state.of_report(loaded, name)))
         for name, report in settings.reports.items()
     ]
 
@@ -169,6 +175,7 @@ def run(
     Returns:
         One outcome a report; a report that failed does not keep the others from loading.
     """
+    prepare(pipeline)
     recover(pipeline)
     stop = stop or threading.Event()
     reading = Run(settings, clock=clock, rows=package_rows, seconds=PACKAGE_S, raise_errors=False)

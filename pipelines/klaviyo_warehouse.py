@@ -1,0 +1,61 @@
+"""The DuckDB file: made so that it can hold JSON packed with zstd, which loads twice as fast and takes less space.
+
+Observed with DuckDB 1.5.6: a file without a compatibility version is one that DuckDB 1.0 can read, and a column that asks
+for zstd in it is not packed at all. Such files go on as they are.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import dlt
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.schema.typing import TColumnSchema
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.duckdb.factory import DuckDbTypeMapper
+
+#: The first version of DuckDB that reads zstd, and the number of its storage in the header of a file.
+_VERSION = "v1.2.0"
+_STORAGE = 65
+# A checksum, the magic bytes, the number.
+_MAGIC, _NUMBER = slice(8, 12), slice(12, 20)
+
+
+class PackedJson(DuckDbTypeMapper):
+    """dlt's types, with the JSON columns packed. Other texts are short, and slower to scan if they are."""
+
+    def to_destination_type(self, column: TColumnSchema, table: PreparedTableSchema) -> str:
+        named = super().to_destination_type(column, table)
+        return f"{named} USING COMPRESSION zstd" if named == "JSON" else named
+
+
+def prepare(pipeline: dlt.Pipeline) -> None:
+    """Pack JSON columns that are made from now on, if the destination is a DuckDB file that can; makes a new file."""
+    path = duckdb_file(pipeline)
+    if path is None or pipeline.destination is None:
+        return
+    if not path.exists():
+        import duckdb
+
+        # What is wrong with the place is for dlt to say, which opens it next.
+        with suppress(duckdb.Error):
+            duckdb.connect(str(path), config={"storage_compatibility_version": _VERSION}).close()
+    if _packs(path):
+        pipeline.destination.caps_params["type_mapper"] = PackedJson
+
+
+def duckdb_file(pipeline: dlt.Pipeline) -> Path | None:
+    """The DuckDB file that a pipeline loads into, whether it exists or not; None for any other destination."""
+    credentials = getattr(pipeline.destination_client().config, "credentials", None)
+    if type(credentials) is not DuckDbCredentials or credentials.external_conn() is not None:
+        return None
+    database = str(credentials.database)
+    return None if database.startswith(":") else Path(database)
+
+
+def _packs(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        header = file.read(_NUMBER.stop)
+        return header[_MAGIC] == b"DUCK" and int.from_bytes(header[_NUMBER], "little") >= _STORAGE
+    return False
