@@ -103,7 +103,8 @@ def reports() -> str:
         "Every table has a column `_extra`: values that no column holds or whose type is not the column's, path to",
         "value; null where everything fits. `_dlt_load_id` names the load that brought the row. Tables of",
         "memberships keep history: `_dlt_valid_from` and `_dlt_valid_to` say from when to when the row was seen, and",
-        "who is a member now is `_dlt_valid_to is null`.",
+        "who is a member now is `_dlt_valid_to is null`. Tables of what lies inside a profile have `_deleted`, by which the",
+        "destination is told what is gone; it is null.",
     ]
     for report in everything:
         contract, endpoint, rate = contract_of(report), endpoint_of(report), rate_of(report)

@@ -26,6 +26,7 @@ FLOORS = {
     "reports": 1,
     "query": 2,
     "custom": 2,
+    "each": 2,
     "raw": 2,
     "shape": 2,
     "limits": 3,

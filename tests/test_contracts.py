@@ -13,7 +13,7 @@ import enum
 import inspect
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ RESPONSES = {
     "images": "GetImageResponseCollection",
     "list_profile_counts": "GetListRetrieveResponseCompoundDocument",
     "list_profiles": "GetListMemberResponseCollection",
+    "list_suppressions": "GetProfileResponsePluralConversationsCollectionCompoundDocument",
     "lists": "GetListListResponseCollectionCompoundDocument",
     "mapped_metrics": "GetMappedMetricResponseCollectionCompoundDocument",
     "metric_properties": "GetMetricPropertyResponseCollection",
@@ -84,6 +85,8 @@ RESPONSES = {
     "segment_profiles": "GetSegmentMemberResponseCollection",
     "segments": "GetSegmentListResponseCollectionCompoundDocument",
     "source_mappings": "GetSourceMappingResponse",
+    "subscriptions": "GetProfileResponsePluralConversationsCollectionCompoundDocument",
+    "suppressions": "GetProfileResponsePluralConversationsCollectionCompoundDocument",
     "tag_groups": "GetTagGroupResponseCollection",
     "tags": "GetTagResponseCollectionCompoundDocument",
     "templates": "GetTemplateDndResponseCollection",
@@ -225,6 +228,29 @@ INCLUDED: dict[tuple[str, str], str | dict[str, Any]] = {
     ("tags", "tag-group"): "TagGroupResponseObjectResource",
 }
 
+# Reports whose rows lie inside the records: where, as a pattern of Klaviyo's paths and as the contract writes it, and
+# what the request knows of a row already.
+INSIDE: dict[str, tuple[str, str, str | None]] = {
+    "subscriptions": (
+        r"attributes\.subscriptions\.\w+\.\w+(?=\.)",
+        "attributes.subscriptions.{channel}.{purpose}",
+        None,
+    ),
+    "suppressions": (
+        r"attributes\.subscriptions\.email\.marketing\.suppression\[\]",
+        "attributes.subscriptions.email.marketing.suppression.{position}",
+        None,
+    ),
+    "list_suppressions": (
+        r"attributes\.subscriptions\.email\.marketing\.list_suppressions\[\]",
+        "attributes.subscriptions.email.marketing.list_suppressions.{position}",
+        "list_id",
+    ),
+}
+# Fields of such rows that are called differently for each place and are one column.
+ALIKE = {"can_receive_email_marketing", "can_receive_sms_marketing", "can_receive_sms_transactional",
+         "can_receive_push_marketing", "can_receive"}  # fmt: skip
+
 # Reports that ask for a few fields of a resource that another report holds: they are held to these alone.
 SPARSE: dict[str, set[str]] = {
     "flow_definitions": {"attributes.definition"},
@@ -232,6 +258,7 @@ SPARSE: dict[str, set[str]] = {
     "list_profile_counts": {"attributes.profile_count"},
     "segment_profile_counts": {"attributes.profile_count"},
     "list_profiles": {"attributes.joined_group_at"},
+    **{report: {path} for report, (_, path, _) in INSIDE.items()},
     "profile_segments": {"attributes.joined_group_at"},
     "segment_profiles": {"attributes.joined_group_at"},
 }
@@ -286,8 +313,11 @@ CONTEXT = {
 KEYS: dict[str, list[str]] = {
     "catalog_category_items": ["catalog_category_id", "catalog_item_id"],
     "list_profiles": [],
+    "list_suppressions": ["profile_id", "list_id", "position"],
     "profile_segments": [],
     "segment_profiles": [],
+    "subscriptions": ["profile_id", "channel", "purpose"],
+    "suppressions": ["profile_id", "position"],
 }
 
 DATA_TYPES = {"text", "bigint", "double", "bool", "timestamp", "date", "json"}
@@ -363,7 +393,26 @@ def documented(report: str) -> dict[str, Any]:
     for (name, path), shape in SHAPES.items():
         if name == report:
             known |= {f"{path}.{below}": kind for below, kind in shape.items()}
-    return known
+    return inside(report, known) if report in INSIDE else known
+
+
+def inside(report: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the rows that lie inside the records, at the path that the contract has for all of them."""
+    pattern, path, by_request = INSIDE[report]
+    found: dict[str, Any] = {"attributes.updated": known["attributes.updated"]}
+    lists = {
+        f"{at}[].{below}": inner
+        for at, kind in known.items()
+        if pattern.endswith(r"\[\]")
+        if typing.get_origin(kind) is list and is_model(typing.get_args(kind)[0])
+        for below, inner in fields(typing.get_args(kind)[0])
+    }
+    for at, kind in {**known, **lists}.items():
+        match = re.match(pattern, at)
+        name = at[match.end() + 1 :] if match else ""
+        if name and name != by_request:
+            found[f"{path}.{'can_receive*' if name in ALIKE else name}"] = kind
+    return found
 
 
 def relationships(model: type[BaseModel]) -> dict[str, bool]:
@@ -405,6 +454,8 @@ def kind_at(report: str, path: str) -> Any:
     head, _, rest = path.partition(".")
     if head == "id":
         return str
+    if head.startswith("{"):
+        return int if head == "{position}" else str
     if head == "attributes":
         return documented(report).get(path)
     if head == "context":
@@ -510,7 +561,11 @@ def test_column_names_follow_their_paths(report: str) -> None:
     for name, column in CONTRACTS[report]["columns"].items():
         head, _, rest = column["path"].partition(".")
         rest = rest.replace("-", "_")
-        if head == "attributes":
+        if report in INSIDE and column["path"].startswith(INSIDE[report][1]):
+            assert name == column["path"].removeprefix(f"{INSIDE[report][1]}.").removesuffix("*")
+        elif head.startswith("{"):
+            assert name == head.strip("{}")
+        elif head == "attributes":
             assert name == rest.replace(".", "_")
         elif head == "relationships" and rest.endswith(".data.id"):
             assert name == rest.removesuffix(".data.id") + "_id"

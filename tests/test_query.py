@@ -31,6 +31,7 @@ ALLOWED = {
     Ops.STRICT: {"greater-than", "less-than"},
     Ops.CLOSED: {"greater-or-equal", "less-or-equal"},
     Ops.AFTER: {"greater-than"},
+    Ops.SINCE: {"greater-or-equal"},
 }
 
 COMPARE: dict[str, Callable[[datetime, datetime], bool]] = {
@@ -127,6 +128,7 @@ def test_only_operators_that_the_endpoint_has_are_used_each_once(ops: Ops, windo
         (Ops.STRICT, "greater-than(datetime,2026-03-01T11:59:59Z),less-than(datetime,2026-03-02T00:00:00Z)"),
         (Ops.CLOSED, "greater-or-equal(datetime,2026-03-01T12:00:00Z),less-or-equal(datetime,2026-03-02T00:00:00Z)"),
         (Ops.AFTER, "greater-than(datetime,2026-03-01T11:59:59Z)"),
+        (Ops.SINCE, "greater-or-equal(datetime,2026-03-01T12:00:00Z)"),
     ],
 )
 def test_a_window_reads_as_klaviyo_writes_it(ops: Ops, expected: str) -> None:

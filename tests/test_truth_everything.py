@@ -22,6 +22,7 @@ START = datetime(2026, 5, 1, tzinfo=UTC)
 END = NOW - timedelta(seconds=60)
 #: Columns that the sandbox's account leaves empty: null or not there at all.
 EMPTY = {
+    "subscriptions": {"custom_method_detail", "valid_until"},
     "tracking_settings": {
         f"{name}{part}"
         for name in ("utm_medium_campaign", "utm_campaign_campaign", "utm_id_flow")

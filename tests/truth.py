@@ -117,6 +117,10 @@ OPTIONAL = [*OFF_BY_DEFAULT, *CHILDREN]
 PERIODS = {
     "profiles": ("profile", "updated"),
     "events": ("event", "datetime"),
+    "subscriptions": ("profile", "updated"),
+    # Not bounded: who was suppressed before the period is so still.
+    "suppressions": ("profile", "updated"),
+    "list_suppressions": ("profile", "updated"),
     "flows": ("flow", "updated"),
     "flow_actions": ("flow", "updated"),
     "campaigns": ("campaign", "updated_at"),
@@ -146,7 +150,16 @@ OWNERS = {
     "form-version": "form",
 }
 # Read from the beginning of the account, whatever the start date.
-FROM_THE_BEGINNING = {"lists", "segments"}
+FROM_THE_BEGINNING = {"lists", "segments", "suppressions", "list_suppressions"}
+
+# Reports whose rows lie inside the records of profiles: the steps to them, by names of their columns where there are many.
+INSIDE = {
+    "subscriptions": ("subscriptions", "{channel}", "{purpose}"),
+    "suppressions": ("subscriptions", "email", "marketing", "suppression", "{position}"),
+    "list_suppressions": ("subscriptions", "email", "marketing", "list_suppressions", "{position}"),
+}
+OPTIONAL += INSIDE
+PLACES = {"channel", "purpose", "position"}
 
 Row = dict[str, Any]
 
@@ -169,8 +182,9 @@ class Contract:
 def contract(report: str) -> Contract:
     """The contract of a report, with the column that takes what fits nowhere."""
     columns = yaml.safe_load((SCHEMAS / f"{report}.yaml").read_text(encoding="utf-8"))["columns"]
+    deleted = {"_deleted": "bool"} if report in INSIDE else {}
     return Contract(
-        {name: column["data_type"] for name, column in columns.items()} | {"_extra": "json"},
+        {name: column["data_type"] for name, column in columns.items()} | deleted | {"_extra": "json"},
         {name: column["path"] for name, column in columns.items()},
     )
 
@@ -226,6 +240,8 @@ def _related(account: Account, record: Row, relationship: str, kept: bool) -> An
 
 
 def _value(account: Account, report: str, record: Row, path: str, context: Row) -> Any:
+    if report in INSIDE and "}." in path:
+        return record["row"].get(path.rpartition(".")[2])
     head, _, tail = path.partition(".")
     included = INCLUDED.get(report, set())
     if head == "context":
@@ -292,6 +308,14 @@ def records(account: Account, report: str, start: datetime, end: datetime) -> It
                 attributes = {"joined_group_at": joined.isoformat()}
                 yield {"id": profile_id, "attributes": attributes}, {f"{kind}_id": group["id"]}
         return
+    if report in INSIDE:
+        for profile in account.records("profile"):
+            if report == "subscriptions" and not _in_period(account, report, profile, start, end):
+                continue
+            for row in _inside(profile["attributes"], INSIDE[report], {}):
+                listed = row.pop("list_id", None)
+                yield {"id": profile["id"], "row": row, "attributes": profile["attributes"]} | row, {"list_id": listed}
+        return
     if report in CHILDREN:
         kind, relationship, column = CHILDREN[report]
         for parent in account.records(kind):
@@ -304,6 +328,24 @@ def records(account: Account, report: str, start: datetime, end: datetime) -> It
     for record in account.records(KINDS[report]):
         if _in_period(account, report, record, start, end):
             yield record, _context(account, report, record)
+
+
+def _inside(value: Any, steps: tuple[str, ...], at: Row) -> Iterator[Row]:
+    """The rows at a path, each with its place; those of a list for each list apart."""
+    if not steps:
+        yield {**value, **at, "can_receive*": next((value[name] for name in value if name.startswith("can_rec")), None)}
+        return
+    head, *rest = steps
+    if head == "{position}":
+        counted: dict[Any, int] = {}
+        for item in value or ():
+            place = counted[item.get("list_id")] = counted.get(item.get("list_id"), -1) + 1
+            yield from _inside(item, (), {**at, head: place})
+    elif head.startswith("{"):
+        for key, inner in (value or {}).items():
+            yield from _inside(inner, (*rest,), {**at, head: key})
+    else:
+        yield from _inside((value or {}).get(head), (*rest,), at)
 
 
 def expected(
@@ -323,7 +365,7 @@ def expected(
             name: _typed(_value(account, report, record, path, context), columns.types[name])
             for name, path in columns.paths.items()
         }
-        rows.append(row | {"_extra": None})
+        rows.append(row | {name: None for name in columns.types if name.startswith("_")})
     return sorted(rows, key=_place)
 
 
@@ -345,7 +387,7 @@ def loaded(folder: Path, report: str, where: str = "true", dataset: str = "klavi
 
 
 def _place(row: Row) -> tuple[str, ...]:
-    return tuple(str(value) for name, value in row.items() if name.endswith("id"))
+    return tuple(str(value) for name, value in row.items() if name.endswith("id") or name in PLACES)
 
 
 def differences(actual: list[Row], wanted: list[Row]) -> list[str]:

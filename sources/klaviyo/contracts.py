@@ -6,7 +6,7 @@ A contract is a YAML file in dlt's column vocabulary, each column with its path 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -52,6 +52,16 @@ EXTRA_COLUMN = Column(
 )
 
 
+#: Where rows lie inside the records: tells the destination which of them are gone.
+DELETED = "_deleted"
+DELETED_COLUMN = Column(
+    DELETED,
+    "bool",
+    "{deleted}",
+    "Never true in a table that merges: tells the destination to delete the row.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """The columns of one report, the last of them `_extra`, which takes what fits nowhere else."""
@@ -64,6 +74,12 @@ class Contract:
     @property
     def primary_key(self) -> list[str]:
         return [column.name for column in self.columns if column.primary_key]
+
+
+def with_deletions(contract: Contract) -> Contract:
+    """The contract of a table whose rows can go: with the column that says so, before `_extra`."""
+    *declared, extra = contract.columns
+    return replace(contract, columns=(*declared, DELETED_COLUMN, extra))
 
 
 @cache

@@ -112,6 +112,28 @@ _TABLE = (
     ),
     # --- off by default
     Endpoint(
+        "suppressions", "/api/profiles", "profile", rate=L, scopes=("profiles:read",),
+        dearer={"predictive_analytics": Rate(10, 150)},
+        # Sorted by it, a profile with several suppressions stands nobody knows where: no chain is cut by it.
+        cursor=Cursor(
+            "subscriptions.email.marketing.suppression.timestamp", Ops.SINCE, ascending=False, from_start=True,
+            always=True,
+        ),
+        doc="Profiles that get no marketing email at all.",
+    ),
+    Endpoint(
+        "list_suppressions", "/api/profiles", "profile", rate=L, scopes=("lists:read", "profiles:read"),
+        dearer={"predictive_analytics": Rate(10, 150)},
+        cursor=Cursor(
+            "subscriptions.email.marketing.list_suppressions.timestamp", Ops.SINCE, ascending=False, from_start=True,
+            always=True,
+        ),
+        parent=Parent(
+            "lists", {"list_id": "id"}, filter="subscriptions.email.marketing.list_suppressions.list_id", undated=True,
+        ),
+        doc="Profiles that get no marketing email of a list.",
+    ),
+    Endpoint(
         "flow_definitions", "/api/flows/{id}", "flow", rate=S, page_size=None,
         parent=Parent("flows", {}, absent_ok=True), scopes=("flows:read",),
         doc="The structure of a flow, which the list of flows leaves out.",
@@ -198,7 +220,7 @@ _TABLE = (
         doc="Coupons, one row each.",
     ),
     Endpoint(
-        "coupon_codes", "/api/coupon-codes", "coupon-code", rate=XL, scopes=("coupon-codes:read",),
+        "coupon_codes", "/api/coupon-codes", "coupon-code", rate=XL, scopes=("coupon-codes:read", "coupons:read"),
         # A filter on a coupon or a profile is required.
         parent=Parent("coupons", {}, absent_ok=True, filter="coupon.id"),
         doc="Single codes of the coupons.",

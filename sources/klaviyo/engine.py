@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from . import query
 from .client import Client, Traffic
+from .each import EachShaper, deletions
 from .errors import KlaviyoError, RequestRejected, TransientError
 from .limits import Clock, Governor, SystemClock
 from .metrics import Metrics
@@ -177,11 +178,13 @@ class Output:
         self.settings = settings
         self.whole = whole
         contract = contract_of(report)
-        self.shaper: Shaper | RawShaper = (
-            Shaper(contract, rows=report.rows, row_version=report.history)
-            if report.custom is None
-            else RawShaper(contract, included=report.rows is not None)
-        )
+        self.shaper: Shaper | RawShaper | EachShaper
+        if report.custom is not None:
+            self.shaper = RawShaper(contract, included=report.rows is not None)
+        elif report.each is not None:
+            self.shaper = EachShaper(contract, report.each)
+        else:
+            self.shaper = Shaper(contract, rows=report.rows, row_version=report.history)
         self.cursor_column = cursor_column(report)
         self.covered_before = list(covered)
         self.buffer: list[pa.Table] = []
@@ -200,7 +203,7 @@ class Output:
     def add(self, table: pa.Table) -> None:
         if table.num_rows == 0 or self.dropped:
             return
-        self.rows += table.num_rows
+        self.rows += table.num_rows - deletions(table)
         if self.spool is not None:
             self.spool.add(table)
             return

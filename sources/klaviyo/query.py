@@ -24,8 +24,8 @@ def bounds(endpoint: Endpoint, window: Window) -> str:
     if cursor is None:
         return ""
     terms = []
-    if window.start > BEGINNING:
-        if cursor.ops in (Ops.RANGE, Ops.CLOSED):
+    if window.start > BEGINNING or cursor.always:
+        if cursor.ops in (Ops.RANGE, Ops.CLOSED, Ops.SINCE):
             terms.append(f"greater-or-equal({cursor.field},{literal(window.start)})")
         else:
             terms.append(f"greater-than({cursor.field},{literal(window.start - timedelta(seconds=1))})")
@@ -55,7 +55,7 @@ def surplus(endpoint: Endpoint, asked: Window, window: Window) -> list[Window]:
         found.append(Window(window.end, asked.end))
     if ops is Ops.CLOSED and asked.end < END_OF_TIME:
         found.append(Window(asked.end, asked.end + second))
-    elif ops is Ops.AFTER and asked.end < END_OF_TIME:
+    elif ops in (Ops.AFTER, Ops.SINCE) and asked.end < END_OF_TIME:
         found.append(Window(asked.end, END_OF_TIME))
     return found
 

@@ -48,7 +48,7 @@ class RawShaper:
         whole = {"id", "type", *PARTS}
         beside = [column for column in contract.columns if column.path not in whole and column.name != EXTRA]
         self._context = [column for column in beside if column.path.startswith("context.")]
-        self._lifted = [(column, _lift(column)) for column in beside if not column.path.startswith("context.")]
+        self._lifted = [(column, finder(column.path)) for column in beside if not column.path.startswith("context.")]
 
     def empty(self) -> pa.Table:
         """A table without rows, with every column."""
@@ -101,9 +101,9 @@ def _lifted(column: Column, raw: Raw) -> Any:
     return bytes(raw).decode(errors="replace")
 
 
-def _lift(column: Column) -> Callable[[Raw], Raw | None]:
+def finder(path: str) -> Callable[[Raw], Raw | None]:
     """A function that finds a path in a record; a typed decode skips everything else."""
-    steps = column.path.split(".")
+    steps = path.split(".")
     kind: Any = Raw
     for step in reversed(steps):
         default = Raw() if kind is Raw else None

@@ -7,13 +7,27 @@ from dataclasses import replace
 from functools import cache
 from typing import cast
 
-from .contracts import EXTRA_COLUMN, Column, Contract, DataType, load_contract
+from .contracts import EXTRA_COLUMN, Column, Contract, DataType, load_contract, with_deletions
 from .endpoints import endpoints
 from .revisions import DEFAULT_REVISION, REVISIONS, rows_of, span
 from .settings import ReportFacts, Settings
-from .spec import Endpoint, Rate, Report
+from .spec import Each, Endpoint, Rate, Report
 
 _MEMBERS = {"profile": ("joined_group_at",)}
+_SUPPRESSED = {"profile": ("updated", "subscriptions")}
+# What one can consent to, by Klaviyo's OpenAPI file; whatever comes beside these is a row too.
+_CONSENTS = (
+    ("email", "marketing"),
+    ("email", "open_tracking"),
+    ("sms", "marketing"),
+    ("sms", "transactional"),
+    ("mobile_push", "marketing"),
+    ("whatsapp", "marketing"),
+    ("whatsapp", "transactional"),
+    ("whatsapp", "conversational"),
+)
+# More than Klaviyo has reasons to suppress somebody.
+_PLACES = tuple((place,) for place in range(8))
 
 _TABLE = (
     Report("profiles", "profiles", additional_fields=("subscriptions",), optional_fields=("predictive_analytics",)),
@@ -36,6 +50,29 @@ _TABLE = (
 # Not what everybody expects of a run every hour: a request for each metric, form or action, or tables that stay empty
 # in most accounts. Loaded where they are named, or all are.
 _OFF_BY_DEFAULT = (
+    # The very requests of profiles: loaded together they cost none of their own.
+    Report(
+        "subscriptions",
+        "profiles",
+        additional_fields=("subscriptions",),
+        each=Each("attributes.subscriptions.{channel}.{purpose}", _CONSENTS),
+    ),
+    Report(
+        "suppressions",
+        "suppressions",
+        additional_fields=("subscriptions",),
+        fields=_SUPPRESSED,
+        each=Each("attributes.subscriptions.email.marketing.suppression.{position}", _PLACES),
+    ),
+    Report(
+        "list_suppressions",
+        "list_suppressions",
+        additional_fields=("subscriptions",),
+        fields=_SUPPRESSED,
+        each=Each(
+            "attributes.subscriptions.email.marketing.list_suppressions.{position}", _PLACES, {"list_id": "list_id"}
+        ),
+    ),
     Report("accounts", "accounts"),
     Report("flow_definitions", "flow_definitions", additional_fields=("definition",), fields={"flow": ("definition",)}),
     Report("flow_messages", "flow_messages"),
@@ -153,7 +190,10 @@ def endpoint_of(report: Report) -> Endpoint:
 
 def contract_of(report: Report) -> Contract:
     """The columns of a report: declared in `schemas/`, or those of a raw table."""
-    return load_contract(report.name, report.revision) if report.custom is None else _raw_contract(report)
+    if report.custom is not None:
+        return _raw_contract(report)
+    contract = load_contract(report.name, report.revision)
+    return contract if report.each is None else with_deletions(contract)
 
 
 def _raw_contract(report: Report) -> Contract:
@@ -211,7 +251,8 @@ def lineage(report: Report) -> list[Endpoint]:
     """The endpoints that are read for a report, from the one that is asked first down to the report's own."""
     found = [endpoint_of(report)]
     while parent := found[0].parent:
-        found.insert(0, endpoints(report.revision)[parent.endpoint])
+        above = endpoints(report.revision)[parent.endpoint]
+        found.insert(0, replace(above, cursor=None) if parent.undated else above)
     return found
 
 
@@ -252,4 +293,6 @@ def cursor_column(report: Report) -> str | None:
     if cursor is None or report.rows is not None:
         return None
     path = f"attributes.{cursor.field}"
-    return next(column.name for column in contract_of(report).columns if column.path == path)
+    found = (column.name for column in contract_of(report).columns if column.path == path)
+    # Rows out of lists inside a record have no place in time of their own.
+    return next(found) if report.each is None else next(found, None)

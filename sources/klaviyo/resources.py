@@ -12,7 +12,8 @@ import pyarrow as pa
 from dlt.extract import DltResource
 
 from . import state
-from .contracts import ROW_VERSION
+from .contracts import DELETED, ROW_VERSION
+from .each import standing
 from .engine import Engine, Output
 from .errors import KlaviyoError
 from .limits import Clock, SystemClock
@@ -33,11 +34,12 @@ _WITHOUT_NULS = ("postgres", "redshift")
 
 
 class _HintsAreMeant(logging.Filter):
-    """dlt warns for every table that JSON travels as text, and that a replaced one keeps a hint for merges: both meant."""
+    """dlt warns for every table that JSON travels as text, and that a replaced one keeps hints for merges: both meant."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        return "when merging arrow schema with dlt schema" not in message and '"dedup_sort" column hint' not in message
+        meant = ("when merging arrow schema with dlt schema", '"dedup_sort" column hint', '"hard_delete" column hint')
+        return not any(part in message for part in meant)
 
 
 logging.getLogger("dlt").addFilter(_HintsAreMeant())
@@ -193,7 +195,7 @@ class Run:
             return
         # One table at least, for dlt empties or retires nothing on account of a resource without items.
         yield self._empty(output)
-        for table in output.spool.tables():
+        for table in map(standing, output.spool.tables()):
             self._package_rows += table.num_rows
             yield self._fitted(output, table)
         output.spool.close()
@@ -247,6 +249,8 @@ def resource(run: Run, name: str) -> DltResource:
         disposition = {"disposition": "replace"}
     else:
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
+        if report.each is not None:
+            columns[DELETED]["hard_delete"] = True
         cursor = endpoint_of(report).cursor
         for column in contract.columns:
             if cursor is not None and column.path == f"attributes.{cursor.field}" and not inferred:

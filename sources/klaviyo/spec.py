@@ -17,6 +17,7 @@ class Ops(Enum):
     STRICT = "greater-than and less-than only"
     CLOSED = "greater-or-equal and less-or-equal only"
     AFTER = "greater-than only"
+    SINCE = "greater-or-equal alone, since one condition on a date is all that the endpoint takes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class Cursor:
             and can be cut in two while it is being read.
         from_start: read from the beginning of the account on a first run, whatever the start date
             (dimensions that other rows point at).
+        always: the field stands in the filter even where nothing bounds it: without it other records would come too.
     """
 
     field: str
     ops: Ops = Ops.RANGE
     ascending: bool = True
     from_start: bool = False
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Parent:
         rows: None where the records of `endpoint` are the parents, or the included type that is.
         childless: path in the parent record -> values of parents that have no children: they are not asked for.
         filter: the field of a filter that takes the parent's id, where the path has no place for it.
+        undated: all parents are asked for, since what changes in their children does not move their date.
     """
 
     endpoint: str
@@ -97,6 +101,7 @@ class Parent:
     rows: str | None = None
     childless: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     filter: str | None = None
+    undated: bool = False
 
     @property
     def records(self) -> str:
@@ -152,6 +157,24 @@ class Custom:
     inferred: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Each:
+    """What lies inside a record and makes rows of its own.
+
+    A row that is there no longer must go from the table. So whatever of `expected` a record lacks becomes a row too,
+    one that tells the destination to delete it.
+
+    Attributes:
+        path: where the rows lie: `{name}` stands for any key of an object or any place in a list, and is a column.
+        expected: what the places may be, as far as one can tell.
+        within: field of a row -> context column that it has to equal; other rows are left to other requests.
+    """
+
+    path: str
+    expected: tuple[tuple[str | int, ...], ...]
+    within: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
 #: For `Report.rows` of a custom report: all that is included, whatever its type.
 ALL_INCLUDED = "*"
 
@@ -168,6 +191,7 @@ class Report:
         optional_fields: additional fields that a setting of the same name switches on.
         fields: sparse fieldsets, type -> fields; empty means everything.
         rows: None for the records themselves, or the included type that makes the rows.
+        each: set where what lies inside the records makes the rows.
         history: rows are memberships, kept as slowly changing history (dlt's scd2).
         whole: read as a whole by every run although its parents have a date filter, since what changes in its rows
             does not move the date of a parent.
@@ -188,6 +212,7 @@ class Report:
     optional_fields: tuple[str, ...] = ()
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     rows: str | None = None
+    each: Each | None = None
     history: bool = False
     whole: bool = False
     on_by_default: bool = True
