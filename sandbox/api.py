@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from . import pages, query, reports, rules
+from . import aggregates, pages, query, reports, rules
 from .account import Account
 from .errors import ApiError
 from .limits import Limiter
@@ -196,6 +196,8 @@ class Api:
         def link(asked: Mapping[str, str]) -> str:
             return self._link(endpoint.path, asked)
 
+        if endpoint.path == aggregates.PATH:
+            return dumped(aggregates.answer(self._account, content, content_type, fields, link))
         report = reports.REPORTS.get(endpoint.path)
         if report is None:
             raise ApiError(501, f"The sandbox has no data for {endpoint.path}.")

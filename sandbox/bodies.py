@@ -86,7 +86,7 @@ def token(question: Any, offset: int) -> str:
     return base64.urlsafe_b64encode(json.dumps([_mark(question), offset]).encode()).decode().rstrip("=")
 
 
-def offset(question: Any, told: str | None, error: ApiError) -> int:
+def offset(question: Any, told: Any, error: ApiError) -> int:
     """The row at which the page of a token starts; 0 without one.
 
     Raises:
@@ -95,7 +95,7 @@ def offset(question: Any, told: str | None, error: ApiError) -> int:
     if told is None:
         return 0
     try:
-        mark, start = json.loads(base64.urlsafe_b64decode(told + "=" * (-len(told) % 4)))
+        mark, start = json.loads(base64.urlsafe_b64decode(str(told) + "=" * (-len(str(told)) % 4)))
     except (ValueError, TypeError):
         raise error from None
     if mark != _mark(question) or not isinstance(start, int):

@@ -23,7 +23,8 @@ from .rules import Endpoint, FilterField
 Value = str | int | float | bool | None
 
 FUTURE_TOLERANCE_S = 5
-OPERATOR = re.compile(r"\s*([a-z]+(?:-[a-z]+)*)\(\s*([A-Za-z_][\w.\-]*)\s*")
+# metric aggregates have fields like $message and Campaign Name
+OPERATOR = re.compile(r"\s*([a-z]+(?:-[a-z]+)*)\(\s*([$A-Za-z_](?:[\w.\- ]*[\w.\-])?)\s*")
 BARE = re.compile(r"[^\s,()\[\]'\"]+")
 DATETIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)")
 ORDER = {"greater-than", "greater-or-equal", "less-than", "less-or-equal"}

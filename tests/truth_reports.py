@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -459,3 +459,75 @@ def late_order(account: Account, sending: Row, at: datetime, value: float) -> st
     event["relationships"]["attributions"]["data"] = [{"type": "attribution", "id": attribution_id}]
     account.put("event", event)
     return event_id
+
+
+def _dimensions(account: Account, by: tuple[str, ...]) -> Callable[[Row], list[tuple[str, ...]]]:
+    """What tells the dimensions of an event."""
+    messages = {**_campaign_messages(account), **_flow_messages(account)}
+    touches: dict[str, list[Row]] = defaultdict(list)
+    for attribution in account.records("attribution"):
+        touches[_to(attribution, "event") or ""].append(attribution)
+
+    def one(event: Row, touch: Row | None, name: str) -> str:
+        properties = event["attributes"]["event_properties"]
+        attributed = (_to(touch, "campaign-message") or _to(touch, "flow-message") or "") if touch else ""
+        of_property = properties.get("$message", "")
+        told = {
+            "$attributed_flow": (_to(touch, "flow") or "") if touch else "",
+            "$attributed_message": attributed,
+            "$attributed_variation": attributed,
+            "$attributed_channel": (messages.get(attributed) or [{}])[0].get("send_channel", ""),
+            "$flow": (messages.get(of_property) or [{}])[0].get("flow_id", ""),
+            "$variation": of_property,
+        }
+        value = told[name] if name in told else properties.get(name, "")
+        return str(value) if isinstance(value, str | int | float) else ""
+
+    def values(event: Row) -> list[tuple[str, ...]]:
+        by_touch = any(name.startswith("$attributed") for name in by)
+        chosen: list[Row | None] = [*touches.get(event["id"], [])] if by_touch else []
+        return sorted({tuple(one(event, touch, name) for name in by) for touch in chosen or [None]})
+
+    return values
+
+
+def aggregates(
+    account: Account,
+    metric: str,
+    start: datetime,
+    end: datetime,
+    interval: str = "day",
+    by: tuple[str, ...] = (),
+    timezone: str = "UTC",
+) -> dict[tuple[tuple[str, ...], datetime], Row]:
+    """Metric aggregates of `[start, end)`: (dimensions, start of the interval, aware) -> measurements, empty ones left out.
+
+    Args:
+        start, end: aware.
+    """
+    dimensions = _dimensions(account, by)
+    cells: dict[tuple[tuple[str, ...], datetime], list[Row]] = defaultdict(list)
+    for event in account.records("event"):
+        at = moment(event["attributes"]["datetime"]).replace(microsecond=0)
+        if _to(event, "metric") != metric or not start <= at < end:
+            continue
+        wall = at.astimezone(ZoneInfo(timezone))
+        if interval == "hour":
+            begin = wall.replace(minute=0, second=0)
+        else:
+            naive = _interval(
+                wall.replace(tzinfo=None), {"day": "daily", "week": "weekly", "month": "monthly"}[interval]
+            )
+            begin = naive.replace(tzinfo=ZoneInfo(timezone))
+        for value in dimensions(event):
+            cells[value, begin.astimezone(UTC)].append(event)
+    return {
+        key: {
+            "count": len(found),
+            "sum_value": float(
+                sum((_number(e["attributes"]["event_properties"].get("$value")) for e in found), Decimal())
+            ),
+            "unique": len({_to(event, "profile") for event in found}),
+        }
+        for key, found in cells.items()
+    }
