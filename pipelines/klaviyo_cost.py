@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sources.klaviyo.engine import Read
+from sources.klaviyo.engine import Read, share_listings
 from sources.klaviyo.resources import Plan
 from sources.klaviyo.spec import Rate
 
@@ -17,7 +17,8 @@ class ReportCost:
     """What one report takes at least.
 
     Attributes:
-        requests: one a window and filter: more follow where there is more than a page.
+        requests: one a window and filter: more follow where there is more than a page. A listing of parents that
+            another report goes through too counts once.
         seconds: what the rate limits make of them.
         per_parent: the records of which every one takes one more request at least, or None.
         rate: the limit of the requests for the rows.
@@ -49,26 +50,30 @@ class Cost:
 
 def cost_of(plans: Sequence[Plan]) -> Cost:
     """Count the requests of every report, those that reports share only once."""
-    leaders: dict[tuple[object, ...], str] = {}
+    leaders: dict[tuple[object, ...], Read] = {}
+    reads = [Read(plan.report, plan.settings, plan.windows, threading.RLock()) for plan in plans]
+    led_by = [leaders.setdefault((read.key, plan.whole), read) for plan, read in zip(plans, reads, strict=True)]
+    share_listings(leaders.values())
     buckets: Counter[tuple[str, Rate]] = Counter()
+    counted: set[str] = set()
     found = []
-    for plan in plans:
-        read = Read(plan.report, plan.settings, plan.windows, threading.RLock())
-        leader = leaders.setdefault((read.key, plan.whole), plan.report.name)
-        shared = leader != plan.report.name
+    for plan, read, leader in zip(plans, reads, led_by, strict=True):
+        shared = leader is not read
         asked = read.lineage[0]
         rate = read.rate if asked is read.endpoint else asked.rate
         parents = " and ".join(below.parent.records for below in read.lineage if below.parent)
-        requests = 0 if shared else len(read.pending)
+        listings = {chain.path for chain in read.pending if chain.shared}
+        requests = 0 if shared else len(read.pending) - len(listings & counted)
+        counted |= listings
         buckets[asked.path, rate] += requests
         found.append(
             ReportCost(
                 plan=plan,
                 requests=requests,
                 seconds=least_seconds(requests, rate),
-                per_parent=None if shared or not requests else parents or None,
+                per_parent=None if shared or not read.pending else parents or None,
                 rate=read.rate,
-                shared_with=leader if shared else None,
+                shared_with=leader.report.name if shared else None,
             )
         )
     return Cost(

@@ -31,6 +31,7 @@ FLOORS = {
     "shape": 2,
     "limits": 3,
     "client": 3,
+    "listings": 3,
     "spool": 3,
     "engine": 3,
     "metrics": 3,

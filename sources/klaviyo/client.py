@@ -29,6 +29,7 @@ from .spec import JSON_API, Endpoint, Rate
 _PASSING = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
 _ATTEMPTS = 6
 _MOST_REFUSALS = 30
+_ANSWERS_REMEMBERED = 20
 _CONNECT_TIMEOUT_S = 10.0
 
 
@@ -40,11 +41,17 @@ class Traffic:
         requests: every attempt that was sent.
         refused: answers 429.
         retries: attempts after a passing fault.
+        answer_s: how long an answer takes, most of all the last ones.
     """
 
     requests: int = 0
     refused: int = 0
     retries: int = 0
+    answer_s: float = 0.0
+
+    def answered(self, seconds: float) -> None:
+        """Note how long an answer took."""
+        self.answer_s += (seconds - self.answer_s) / min(self.requests, _ANSWERS_REMEMBERED)
 
 
 @dataclass(slots=True)
@@ -136,6 +143,7 @@ class Client:
         bucket = self._governor.acquire(f"{endpoint.path} {rate.steady}", rate)
         with self._counting:
             traffic.requests += 1
+        sent_s = self._governor.clock.monotonic()
         try:
             request = self._session.prepare_request(requests.Request("GET", self._base_url + path))
             response = self._session.send(request, timeout=self._timeout_s, allow_redirects=False, **self._send_options)
@@ -144,6 +152,8 @@ class Client:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             self._governor.failed(bucket)
             raise TransientError(f"no whole answer from {endpoint.path}: {self._clean(error)}") from None
+        with self._counting:
+            traffic.answered(self._governor.clock.monotonic() - sent_s)
         if response.status_code == 429:
             wait_s = _retry_after_s(response.headers.get("Retry-After"))
             self._governor.refused(bucket, wait_s)

@@ -17,16 +17,17 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import itemgetter
 
 import pyarrow as pa
 
 from . import query
-from .client import Client, Traffic
+from .client import Client, Page, Traffic
 from .each import EachShaper, deletions
 from .errors import KlaviyoError, RequestRejected, TransientError
 from .limits import Clock, Governor, SystemClock
+from .listings import Listings
 from .metrics import Metrics
 from .raw import RawShaper
 from .reports import contract_of, cursor_column, endpoint_of, lineage, rate_of, windows_endpoint
@@ -44,16 +45,23 @@ _UNLOADED_BYTES = 192 << 20
 #: dlt spends about 2 ms on an item, so tables are handed over by the ten thousands of rows.
 _ROWS_PER_TABLE = 20_000
 _BYTES_PER_TABLE = 16 << 20
-_MOST_THREADS = 48
+#: 3500 requests a minute whose answers take three seconds; what waits to be decoded grows with it.
+_MOST_THREADS = 180
 #: Every cut costs about one more request, so what is cut in two has to be several times that.
 _PAGES_WORTH_SHARING = 8
-#: Latency to hide: at this many seconds an answer, the threads of an endpoint use up its steady rate.
+#: Threads are enough for answers that take so long; there are more once answers take longer.
 _LATENCY_S = 1.0
+#: Answers that take longer than usual must not leave requests unsent.
+_LATENCY_MARGIN = 1.2
 
 
-def threads_for(rate: Rate) -> int:
-    """Threads that use up the steady rate of an endpoint."""
-    return min(_MOST_THREADS, math.ceil(rate.steady / 60 * _LATENCY_S) + 1)
+def threads_for(rate: Rate, answer_s: float = 0.0) -> int:
+    """Threads that use up the steady rate of an endpoint.
+
+    Args:
+        answer_s: how long an answer takes.
+    """
+    return min(_MOST_THREADS, math.ceil(rate.steady / 60 * max(_LATENCY_S, _LATENCY_MARGIN * answer_s)) + 1)
 
 
 @dataclass(slots=True)
@@ -86,6 +94,7 @@ class Chain:
         ascends: whether every page so far came in the order that was asked for.
         waiting: pages fetched and not decoded.
         children: chains that have to end before this one counts as read.
+        shared: other reports go through the very same pages, so that it is not cut.
     """
 
     read: Read
@@ -104,6 +113,7 @@ class Chain:
     children: int = 0
     fetched: bool = False
     done: bool = False
+    shared: bool = False
     asked: Window = field(init=False)
     room: threading.Condition = field(init=False)
 
@@ -138,7 +148,7 @@ class Chain:
         Pages that wait to be decoded and the one being fetched are left out: to cut there would read them twice.
         """
         cursor = self.endpoint.cursor
-        if self.fetched or not self.ascends or cursor is None or not cursor.ascending:
+        if self.fetched or self.shared or not self.ascends or cursor is None or not cursor.ascending:
             return None
         if self.progress is None or self.page_start is None:
             return None
@@ -248,6 +258,7 @@ class Read:
         self.broken: list[Chain] = []
         self.started_s = 0.0
         self.ended_s = 0.0
+        self.started_threads = 0
         options = tuple(option for option in report.optional_fields if option in settings.options)
         self.additional_fields = report.additional_fields + options
         self.rate = rate_of(report, self.additional_fields)
@@ -273,9 +284,38 @@ class Read:
         )
 
     @property
+    def listing(self) -> tuple[object, ...]:
+        """Reads with the same listing begin with the same records, whatever they include."""
+        first = self.lineage[0]
+        return (first, tuple(query.bounds(first, window) for window in self.windows))
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """What the first requests include."""
+        first = self.lineage[0]
+        if first is self.endpoint:
+            return frozenset(self.report.include)
+        below = self.below(first).parent
+        return frozenset(below.include if below else ())
+
+    def lists_for(self, other: Read) -> bool:
+        """Whether the first pages of this read show all that another one looks for its parents in."""
+        if self.lineage[0] is self.endpoint and (
+            self.endpoint.type in self.report.fields or self.rate != self.endpoint.rate
+        ):
+            return False
+        return self.listing == other.listing and self.listed >= other.listed
+
+    def follow(self, other: Read) -> None:
+        """Look for the parents in the pages of another read. Before anything is asked for."""
+        for mine, theirs in zip(self.pending, other.pending, strict=True):
+            mine.path = theirs.path
+            mine.shared = theirs.shared = True
+
+    @property
     def threads(self) -> int:
         """As many as the rate can use, and as the work can be split into."""
-        most = threads_for(self.rate)
+        most = threads_for(self.rate, self.traffic.answer_s)
         cursor = self.endpoint.cursor
         divisible = self.endpoint.parent is not None or (cursor is not None and cursor.ascending)
         return most if divisible else min(most, len(self.pending))
@@ -389,6 +429,18 @@ class Read:
         return union([*reduce(intersection, per_variant, [EVERYTHING]), *self.skipped])
 
 
+def share_listings(reads: Iterable[Read]) -> None:
+    """Let reads that look for parents among the same records go through the same pages: those that show most."""
+    reads = [read for read in reads if read.pending]
+    for read in reads:
+        if len(read.lineage) > 1:
+            able = [other for other in reads if other.lists_for(read)]
+            # A report of the records themselves goes through its own pages in any case.
+            best = max(able, key=lambda other: (len(other.lineage) == 1, len(other.listed)))
+            if best is not read:
+                read.follow(best)
+
+
 @dataclass(slots=True)
 class _Fetched:
     chain: Chain
@@ -408,6 +460,7 @@ class Engine:
         self.clock = clock or SystemClock()
         self.stop = threading.Event()
         self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop))
+        self._listings = Listings()
         self.reads: list[Read] = []
         self.outputs: dict[str, Output] = {}
         # One lock, and a condition for each kind of waiter: waking all threads for every page would cost more than
@@ -439,17 +492,26 @@ class Engine:
                 output = Output(report, settings, covered, whole)
                 read.outputs.append(output)
                 self.outputs[report.name] = output
+            share_listings(new.values())
             for read in new.values():
+                for chain in read.pending:
+                    if chain.shared:
+                        self._listings.expect(chain.path)
                 self.reads.append(read)
                 read.started_s = read.ended_s = self.clock.monotonic()
-                for number in range(read.threads):
-                    name = f"klaviyo-{read.report.name}-{number}"
-                    threading.Thread(target=self._guard, args=(self._fetch, read), name=name, daemon=True).start()
+                self._staff(read)
             if self._decoder is None:
                 self._decoder = threading.Thread(
                     target=self._guard, args=(self._decode,), name="klaviyo-decode", daemon=True
                 )
                 self._decoder.start()
+
+    def _staff(self, read: Read) -> None:
+        """Start the threads that a read can use. Call with the lock."""
+        for number in range(read.started_threads, read.threads):
+            name = f"klaviyo-{read.report.name}-{number}"
+            threading.Thread(target=self._guard, args=(self._fetch, read), name=name, daemon=True).start()
+        read.started_threads = max(read.started_threads, read.threads)
 
     def close(self) -> None:
         """End all threads; what is not loaded is forgotten."""
@@ -554,8 +616,7 @@ class Engine:
         read, path = chain.read, chain.path
         while True:
             try:
-                rate = read.rate if chain.endpoint is read.endpoint else chain.endpoint.rate
-                page = self.client.get(path, chain.endpoint, rate, read.traffic)
+                page = self._listings.get(path, partial(self._get, chain, path))
             except RequestRejected as error:
                 parent = chain.endpoint.parent
                 if error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok:
@@ -577,6 +638,11 @@ class Engine:
         with self._lock:
             chain.fetched = True
             self._settle(chain)
+
+    def _get(self, chain: Chain, path: str) -> Page:
+        read = chain.read
+        rate = read.rate if chain.endpoint is read.endpoint else chain.endpoint.rate
+        return self.client.get(path, chain.endpoint, rate, read.traffic)
 
     def _decode(self) -> None:
         while True:
@@ -600,6 +666,7 @@ class Engine:
                 self._settle(page.chain)
                 # Where the chain is now may make it worth sharing.
                 page.chain.read.idle.notify()
+                self._staff(page.chain.read)
 
     def _take_page(self, page: _Fetched) -> None:
         chain, read = page.chain, page.chain.read
