@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from . import assets, catalogue, devices, jobs, marketing, measures, objects, shop
+from . import assets, catalogue, devices, jobs, marketing, measures, objects, omni, shop, translations
 from .catalogue import Maker
 from .events import EventStore, Shape
 from .filters import epoch_second
@@ -18,8 +19,8 @@ from .ids import mix
 from .members import Members
 from .moments import iso
 from .profiles import ProfileStore
-from .schema import CATALOG_JOBS, RELATIONS, UPDATED, collection
-from .store import Resource, Store, dig
+from .schema import CATALOG_JOBS, RELATIONS, UPDATED, collection, public
+from .store import Derived, Resource, Store, dig
 
 DAY_S = 86400
 Now = datetime | Callable[[], datetime]
@@ -80,10 +81,15 @@ class Account:
         for kind in ("list", "segment", "campaign", "flow"):
             catalogue.link_tags(make, small["tag"], small[kind])
 
-        self.stores: dict[str, Store] = {kind: Store(kind) for kind in RELATIONS if kind not in ("profile", "event")}
+        self._derived = {kind: Derived(kind) for kind in omni.DERIVED}
+        self._stores: dict[str, Store] = {
+            kind: self._derived.get(kind) or Store(kind) for kind in RELATIONS if kind not in ("profile", "event")
+        }
+        self._derived_from = -1
+        self._deriving = threading.Lock()
         for kind, resources in small.items():
             for resource in resources:
-                self.stores[kind].put(resource)
+                self._stores[kind].put(resource)
         self._profiles = ProfileStore(profiles, seed, start, end, [group["id"] for group in small["list"]])
         self._events = EventStore(
             events,
@@ -100,10 +106,17 @@ class Account:
             [(version["relationships"]["form"]["data"]["id"], version["id"]) for version in small["form-version"]],
             shape,
         )  # fmt: skip
-        self.stores["profile"], self.stores["event"] = self._profiles, self._events
+        self._stores["profile"], self._stores["event"] = self._profiles, self._events
         for kind, resources in self._others(small, start, end).items():
             for resource in resources:
-                self.stores[kind].put(resource)
+                self._stores[kind].put(resource)
+        groups, owned, metric_ids = (
+            [str(resource["id"]) for kind in chosen for resource in small[kind]]
+            for chosen in (("list", "segment"), ("template",), ("metric",))
+        )
+        chance = Maker(Random(f"{seed} canvas"), start, end)  # noqa: S311  made-up data, no secret
+        for kind, resource in omni.canvas(chance, -(-campaigns // 10), groups, owned, metric_ids):
+            self.stores[kind].put(resource)
         self._members: dict[tuple[str, str], Members] = {}
         # type -> (version of its store, profile id -> ids)
         self._owners: dict[str, tuple[int, dict[str | None, list[str]]]] = {}
@@ -138,6 +151,11 @@ class Account:
         built["custom-metric"] = measures.custom_metrics(make("custom metrics"), ids["metric"])
         built["mapped-metric"] = measures.mapped_metrics(make("mapping"), ids["metric"], built["custom-metric"])
         built["metric-property"] = measures.metric_properties(make("properties"), small["metric"])
+        translated = {kind: ids.get(kind, []) for kind, _ in translations.TRANSLATED} | {
+            "campaign-variation": [omni.variation_id(identity) for identity in ids["campaign-message"]],
+            "template-universal-content": [str(block["id"]) for block in built["template-universal-content"]],
+        }
+        built["translation"] = translations.translations(make("translations"), translated)
         built["push-token"] = devices.push_tokens(make("push tokens"), profiles)
         built["conversation"] = devices.conversations(make("conversations"), profiles[::2])
         built["data-source"] = objects.data_sources(make("sources"))
@@ -154,6 +172,16 @@ class Account:
             kind = f"profile-suppression-bulk-{verb}-job"
             built[kind] = jobs.suppressions(make(kind), kind, ids["list"], ids["segment"])
         return built
+
+    @property
+    def stores(self) -> dict[str, Store]:
+        """Kind -> its records."""
+        read_from = sum(self._stores[kind].version for kind in omni.SOURCES)
+        if read_from != self._derived_from:
+            with self._deriving:
+                omni.derive(self._stores, self._derived)
+                self._derived_from = read_from
+        return self._stores
 
     def _group_size(self, kind: str, place: int) -> int:
         """The first group is empty, the second holds most profiles, the others shrink."""
@@ -253,7 +281,7 @@ class Account:
         return "email"
 
     def records(self, kind: str) -> Iterator[Resource]:
-        """The truth: all records of a type as JSON:API resources without links.
+        """The truth: all records of a kind as JSON:API resources without links; `schema.kinds` has those of a revision.
 
         Attributes are complete, those that a request gets only by `additional-fields` included. Relationships carry
         their data, but for the members of lists and segments: see `members`. `attribution` gives the attributions of
@@ -295,7 +323,7 @@ class Account:
 
     def _new_id(self, kind: str) -> str:
         self._added += 1
-        return f"{kind.upper().replace('-', '')}{mix(self._added, self.seed + 11) % 36**8:012d}"
+        return f"{public(kind).upper().replace('-', '')}{mix(self._added, self.seed + 11) % 36**8:012d}"
 
     def add(self, kind: str, resource: Mapping[str, Any]) -> str:
         """Add a record; its id.
@@ -310,9 +338,9 @@ class Account:
         for name, relation in RELATIONS[kind].items():
             given = resource.get("relationships", {}).get(name)
             if isinstance(given, str):
-                given = {"data": {"type": relation.type, "id": given}}
+                given = {"data": {"type": public(relation.type), "id": given}}
             elif isinstance(given, list):
-                given = {"data": [{"type": relation.type, "id": str(target)} for target in given]}
+                given = {"data": [{"type": public(relation.type), "id": str(target)} for target in given]}
             elif given is None:
                 given = {"data": [] if relation.many else None}
             relationships[name] = given
@@ -338,7 +366,9 @@ class Account:
             attributes.setdefault(UPDATED[kind], now)
         if kind in ("list", "segment"):
             self._members[kind, identity] = Members(self._profiles, 0, 1, 0, 1)
-        self.stores[kind].put({"type": kind, "id": identity, "attributes": attributes, "relationships": relationships})
+        self.stores[kind].put(
+            {"type": public(kind), "id": identity, "attributes": attributes, "relationships": relationships}
+        )
         return identity
 
     def add_raw(self, kind: str, moment: datetime, raw: bytes) -> str:
@@ -413,9 +443,12 @@ class Account:
 
 
 def _sent_first(messages: list[Resource]) -> list[tuple[str, str]]:
-    """(campaign, message) of each message of a campaign, those that were sent before the others."""
+    """(campaign, message) of the message of each campaign that every revision shows, those that were sent first."""
     ordered = sorted(messages, key=lambda message: not message["attributes"]["send_times"])
-    return [(message["relationships"]["campaign"]["data"]["id"], message["id"]) for message in ordered]
+    shown: dict[str, str] = {}
+    for message in ordered:
+        shown.setdefault(message["relationships"]["campaign"]["data"]["id"], message["id"])
+    return [*shown.items()]
 
 
 def _blank(value: Any) -> Any:

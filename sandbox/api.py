@@ -18,12 +18,11 @@ from .pages import Joined, Some, Source, Whole
 from .query import Query
 from .render import Renderer, dumped
 from .rules import Endpoint
-from .schema import NAMED_ONLY, RELATIONS, collection
+from .schema import NAMED_ONLY, RELATIONS, kinds, public
 
 REVISION = re.compile(r"\d{4}-\d\d-\d\d(\.[a-z]+)?")
 REVISION_LIFE = timedelta(days=2 * 365)
 CACHED_BYTES = 64 * 2**20
-KINDS = {collection(kind): kind for kind in RELATIONS}
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ class Api:
         self._limiter = limiter
         self._report_rows = report_rows
         self._cache = _Cache()
+        self._kinds = {revision: kinds(revision) for revision in rules.revisions()}
         self._routes: dict[str, list[tuple[re.Pattern[str], Endpoint]]] = {}
         for revision in rules.revisions():
             self._routes[revision] = [
@@ -217,7 +217,7 @@ class Api:
             absent = {kind: names - {*endpoint.fields.get(kind, ())} for kind, names in NAMED_ONLY.items()}
             additional = rules.load(revision).additional | absent
             renderer = Renderer(self._account, additional, endpoint.relationships, self._base)
-            body = self._rendered(renderer, endpoint, identities, path, parameters, asked)
+            body = self._rendered(renderer, revision, endpoint, identities, path, parameters, asked)
             if endpoint.many:
                 self._cache.put(key, body)
         return body
@@ -229,6 +229,7 @@ class Api:
     def _rendered(
         self,
         renderer: Renderer,
+        revision: str,
         endpoint: Endpoint,
         identities: list[str],
         path: str,
@@ -236,7 +237,7 @@ class Api:
         asked: Query,
     ) -> bytes:
         parts = endpoint.path.removeprefix("/api/").split("/")
-        kind = KINDS.get(parts[0])
+        kind = self._kinds[revision].get(parts[0])
         if endpoint.method != "GET" or kind is None or (len(parts) > 2 and parts[-1] not in RELATIONS[kind]):
             raise ApiError(501, f"The sandbox has no data for {endpoint.path}.")
         if len(parts) == 1:
@@ -257,7 +258,7 @@ class Api:
             return self._many(renderer, endpoint, Some(self._account, store, targets), path, parameters, asked)
         numbers = [number for number in (store.number(t) for t in targets) if number is not None]
         if not numbers:
-            raise ApiError(404, f"The {kind} '{identities[0]}' has no {name}.")
+            raise ApiError(404, f"The {public(kind)} '{identities[0]}' has no {name}.")
         if "relationships" in parts:
             return self._document(renderer.identifiers(target, [(0, numbers[0])])[0], path)
         return self._one(renderer, target, [(0, numbers[0])], path, asked)
@@ -265,7 +266,7 @@ class Api:
     def _found(self, kind: str, identity: str) -> int:
         number = self._account.stores[kind].number(identity)
         if number is None:
-            raise ApiError(404, f"A {kind} with id {identity} does not exist.")
+            raise ApiError(404, f"A {public(kind)} with id {identity} does not exist.")
         return number
 
     def _many(

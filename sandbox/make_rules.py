@@ -84,7 +84,7 @@ def _filters(operation: dict[str, Any]) -> dict[str, Any]:
     return rules
 
 
-def _name_variants_as_included(variants: list[dict[str, Any]], include: list[str]) -> None:
+def name_variants_as_included(variants: list[dict[str, Any]], include: list[str]) -> None:
     """The prose says `include=list` where the parameter's value is `lists`."""
     for variant in variants:
         if variant["parameter"] == "include" and variant["value"] not in include:
@@ -153,7 +153,7 @@ def extract(spec: dict[str, Any]) -> dict[str, Any]:
             elif name != "filter":
                 rule.setdefault("other", []).append(name)
         if "include" in rule:
-            _name_variants_as_included(rule.get("variants", []), enums[rule["include"]])
+            name_variants_as_included(rule.get("variants", []), enums[rule["include"]])
         if required:
             rule["required"] = required
         if rule.get("cursor") and "page" not in rule:

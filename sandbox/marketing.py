@@ -285,7 +285,11 @@ def flows(
                         "type": "flow-message",
                         "id": message,
                         "attributes": {"channel": kind.removeprefix("send-").replace("-", "_"), **when}
-                        | {"definition": definition["data"]["message"]},
+                        | {
+                            "definition": definition["data"]["message"],
+                            "name": definition["data"]["message"]["name"],
+                            "content": {"body": definition["data"]["message"].get("body")},
+                        },
                         "relationships": {
                             "flow-action": {"data": {"type": "flow-action", "id": action}},
                             "template": {"data": {"type": "template", "id": template} if template else None},

@@ -11,7 +11,7 @@ from .events import EventStore
 from .moments import iso
 from .query import Query
 from .runs import Handle
-from .schema import RELATIONS, collection
+from .schema import RELATIONS, collection, public
 from .store import Resource
 
 
@@ -65,10 +65,11 @@ class Renderer:
         """
         identity = str(resource.get("id"))
         own = f"{self._base}/api/{collection(kind)}/{identity}/"
-        written: Resource = {"type": kind, "id": resource.get("id")}
+        shown = public(kind)
+        written: Resource = {"type": shown, "id": resource.get("id")}
         if "attributes" in resource:
-            written["attributes"] = self._attributes(kind, resource["attributes"], query, extra)
-        names = self._relationships.get(kind, ())
+            written["attributes"] = self._attributes(shown, resource["attributes"], query, extra)
+        names = self._relationships.get(shown, ())
         if names:
             written["relationships"] = {
                 name: self._relationship(kind, resource, name, own, name in with_data)
@@ -95,7 +96,7 @@ class Renderer:
         if not with_data:
             return {"links": links}
         targets = self._account.related(kind, resource, name)
-        return {"data": [{"type": relation.type, "id": target} for target in targets], "links": links}
+        return {"data": [{"type": public(relation.type), "id": target} for target in targets], "links": links}
 
     def rows(self, kind: str, handles: list[Handle], query: Query, *, joined: bool = False) -> list[bytes]:
         """JSON of the records of a page.
@@ -109,7 +110,7 @@ class Renderer:
         rows = []
         for second, number in handles:
             entry = store.entry(number)
-            if entry.raw is not None and kind not in query.fields:
+            if entry.raw is not None and public(kind) not in query.fields:
                 rows.append(entry.raw)
                 continue
             resource = entry.resource
@@ -171,4 +172,4 @@ class Renderer:
     def identifiers(self, kind: str, handles: list[Handle]) -> list[bytes]:
         """JSON of resource identifiers."""
         store = self._account.stores[kind]
-        return [dumped({"type": kind, "id": store.values(number, "id")[0]}) for _, number in handles]
+        return [dumped({"type": public(kind), "id": store.values(number, "id")[0]}) for _, number in handles]

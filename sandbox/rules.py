@@ -10,7 +10,7 @@ from typing import Any
 
 RULES_DIR = Path(__file__).parent / "rules"
 
-# Told in prose alone: one of these fields has to be in the filter.
+# Told in prose alone: one of these fields has to be in the filter, where the revision has them.
 REQUIRED_FILTERS = {
     "/api/campaigns": ("messages.channel",),
     "/api/coupon-codes": ("coupon.id", "profile.id"),
@@ -82,7 +82,7 @@ class Endpoint:
     @property
     def required_filters(self) -> tuple[str, ...]:
         """Fields of which at least one has to be filtered on."""
-        return REQUIRED_FILTERS.get(self.path, ())
+        return tuple(field for field in REQUIRED_FILTERS.get(self.path, ()) if field in self.filters)
 
 
 @dataclass(frozen=True)

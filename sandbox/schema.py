@@ -1,4 +1,8 @@
-"""What resources there are and how they relate: one row a type. Another collection is a row here plus its records."""
+"""What resources there are and how they relate: one row a type. Another collection is a row here plus its records.
+
+A type whose records another revision shows in another form has a kind for each form: `campaign` is how they are up to
+2026-07-15, `campaign@2026-10-15` how they are from then on.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,25 @@ def one(kind: str) -> Relation:
     return Relation(kind, many=False)
 
 
+# Types whose path is not their plural.
+SINGULAR = {"billing-usage", "brand-voice", "template-universal-content"}
+
+
+def public(kind: str) -> str:
+    """The JSON:API type of a kind: `campaign@2026-10-15` -> `campaign`."""
+    return kind.partition("@")[0]
+
+
+def kinds(revision: str) -> dict[str, str]:
+    """Path segment -> kind, as a revision shows them."""
+    shown = [kind for kind in RELATIONS if kind.partition("@")[2] <= revision]
+    return {collection(kind): kind for kind in sorted(shown)}
+
+
 def collection(kind: str) -> str:
-    """Path segment of a type: `flow-action` -> `flow-actions`."""
-    if kind == "template-universal-content":
+    """Path segment of a kind: `flow-action` -> `flow-actions`."""
+    kind = public(kind)
+    if kind in SINGULAR:
         return kind
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
@@ -38,10 +58,33 @@ RELATIONS: dict[str, dict[str, Relation]] = {
     },
     "campaign": {"campaign-messages": Relation("campaign-message"), "tags": Relation("tag")},
     "campaign-message": {"campaign": one("campaign"), "template": one("template"), "image": one("image")},
+    "campaign@2026-10-15": {
+        "campaign-audiences": Relation("campaign-audience"),
+        "campaign-messages": Relation("campaign-message@2026-10-15"),
+        "tags": Relation("tag"),
+    },
+    "campaign-audience": {
+        "campaign": one("campaign@2026-10-15"),
+        "campaign-messages": Relation("campaign-message@2026-10-15"),
+    },
+    "campaign-message@2026-10-15": {
+        "campaign": one("campaign@2026-10-15"),
+        "campaign-audience": one("campaign-audience"),
+        "campaign-variations": Relation("campaign-variation"),
+        "tags": Relation("tag"),
+        "template": one("template"),
+        "image": one("image"),
+    },
     "campaign-recipient-estimation": {},
+    "campaign-variation": {
+        "campaign-message": one("campaign-message@2026-10-15"),
+        "translation": one("translation"),
+        "image": one("image"),
+    },
     "catalog-category": {"items": Relation("catalog-item")},
     "catalog-item": {"variants": Relation("catalog-variant"), "categories": Relation("catalog-category")},
     "catalog-variant": {"item": one("catalog-item")},
+    "consent-page": {},
     "conversation": {"profile": one("profile")},
     "coupon": {"coupon-codes": Relation("coupon-code")},
     "coupon-code": {"coupon": one("coupon"), "profile": one("profile")},
@@ -107,6 +150,13 @@ RELATIONS: dict[str, dict[str, Relation]] = {
     "template": {},
     "template-universal-content": {},
     "tracking-setting": {},
+    "translation": {
+        "campaign-variation": one("campaign-variation"),
+        "flow-message": one("flow-message"),
+        "template": one("template"),
+        "template-universal-content": one("template-universal-content"),
+        "consent-page": one("consent-page"),
+    },
     "web-feed": {},
     "webhook": {"webhook-topics": Relation("webhook-topic")},
     "webhook-topic": {},
@@ -127,6 +177,10 @@ RELATIONS |= {
 UPDATED = {
     "campaign": "updated_at",
     "campaign-message": "updated_at",
+    "campaign@2026-10-15": "updated_at",
+    "campaign-audience": "updated",
+    "campaign-message@2026-10-15": "updated",
+    "campaign-variation": "updated",
     "flow": "updated",
     "flow-action": "updated",
     "flow-message": "updated",
@@ -140,18 +194,24 @@ UPDATED = {
     "segment": "updated",
     "template": "updated",
     "template-universal-content": "updated",
+    "translation": "updated",
     "web-feed": "updated",
 }
 
 # Attributes that only some endpoints send: those whose sparse fields name them.
-NAMED_ONLY = {"form": frozenset({"definition"})}
+NAMED_ONLY = {"flow-message": frozenset({"content", "definition", "name"}), "form": frozenset({"definition"})}
 
 # Lists without a filter on this attribute leave out the records where it is true.
-HIDDEN_UNLESS_ASKED = {"campaign": "archived", "flow": "archived"}
+HIDDEN_UNLESS_ASKED = {"campaign": "archived", "campaign@2026-10-15": "archived", "flow": "archived"}
 
 
 # Filter and sort fields that are named otherwise than the attribute they look at.
 FIELD_PATHS = {
+    ("campaign@2026-10-15", "archived"): "definition.archived",
+    ("campaign@2026-10-15", "builder"): "definition.builder",
+    ("campaign@2026-10-15", "name"): "definition.name",
+    ("campaign-message@2026-10-15", "name"): "definition.name",
+    ("campaign-message@2026-10-15", "status"): "definition.status",
     ("flow-action", "action_type"): "definition.type",
     ("flow-action", "status"): "definition.data.status",
     ("profile-suppression-bulk-create-job", "created"): "created_at",

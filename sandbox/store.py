@@ -40,14 +40,14 @@ def dig(value: Any, path: list[str]) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def found_in(resource: Resource, field: str) -> list[Any]:
+def found_in(kind: str, resource: Resource, field: str) -> list[Any]:
     """Values of a filter or sort field in a record."""
     if field in ("id", "ids"):
         return [resource.get("id")]
-    relationship = RELATION_FIELDS.get((str(resource.get("type")), field))
+    relationship = RELATION_FIELDS.get((kind, field))
     if relationship:
         return dig(resource.get("relationships"), [relationship, "data", "id"])
-    path = FIELD_PATHS.get((str(resource.get("type")), field))
+    path = FIELD_PATHS.get((kind, field))
     if path:
         return dig(resource.get("attributes"), path.split("."))
     found = dig(resource.get("attributes"), field.split("."))
@@ -64,9 +64,9 @@ def is_time(order: str) -> bool:
     return order.rsplit(".", 1)[-1] in TIMES
 
 
-def order_value(entry: Entry, order: str) -> Any:
+def order_value(kind: str, entry: Entry, order: str) -> Any:
     """What a record sorts by: whole seconds or text, never None (absent moments first, absent texts last)."""
-    found = [value for value in found_in(entry.resource, order) if value is not None]
+    found = [value for value in found_in(kind, entry.resource, order) if value is not None]
     if is_time(order):
         if entry.second is not None:
             return entry.second
@@ -139,11 +139,11 @@ class Store:
 
     def values(self, number: int, field: str) -> list[Any]:
         """Values of a filter field."""
-        return found_in(self.entry(number).resource, field)
+        return found_in(self.kind, self.entry(number).resource, field)
 
     def order_value(self, number: int, order: str) -> Any:
         """What a record sorts by."""
-        return number if order == "number" else order_value(self.entry(number), order)
+        return number if order == "number" else order_value(self.kind, self.entry(number), order)
 
     def put(self, resource: Resource, raw: bytes | None = None, second: int | None = None) -> int:
         """Insert a record, or replace the one with its id; its number."""
@@ -183,7 +183,7 @@ class Store:
                 if order not in self._base_lists:
                     numbers = range(self.base_size)
                     keyed = [
-                        (order_value(Entry(self.base_resource(n)), order) if order != "number" else n, n)
+                        (order_value(self.kind, Entry(self.base_resource(n)), order) if order != "number" else n, n)
                         for n in numbers
                     ]
                     self._base_lists[order] = listed(keyed)
@@ -227,3 +227,40 @@ class Store:
         resource.setdefault("id", fallback_id)
         self.put(resource, raw, second)
         return str(resource["id"])
+
+
+class Derived(Store):
+    """Records that follow from those of other types, besides some of its own.
+
+    What is put or removed here is its own from then on, and follows nothing.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self._own: set[str] = set()
+        self._derived: set[str] = set()
+
+    def derive(self, resources: list[Resource]) -> None:
+        """Become what follows now; records that stay keep their numbers."""
+        wanted = {str(resource["id"]): resource for resource in resources}
+        with self._lock:
+            for gone in self._derived - {*wanted} - self._own:
+                super().remove(gone)
+            for identity, resource in wanted.items():
+                if identity not in self._own and self.get(identity) != resource:
+                    super().put(resource)
+            self._derived = {*wanted}
+
+    def put(self, resource: Resource, raw: bytes | None = None, second: int | None = None) -> int:
+        """Insert a record of its own, or make the one with its id its own; its number."""
+        self._own.add(str(resource.get("id")))
+        return super().put(resource, raw, second)
+
+    def remove(self, identity: str) -> None:
+        """Remove a record, for good.
+
+        Raises:
+            KeyError: there is none with this id.
+        """
+        self._own.add(identity)
+        super().remove(identity)

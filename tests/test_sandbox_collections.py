@@ -85,8 +85,11 @@ def read(server: Sandbox, path: str, **parameters: Any) -> list[dict[str, Any]]:
 
 
 def plain(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Attributes by id, None for a record without any."""
+    """Attributes by id, None for a record without any; but for what the messages of flows show as translations' alone."""
     keyed = {record["id"]: record.get("attributes") for record in records}
+    for attributes in keyed.values():
+        if attributes and {"channel", "definition"} <= {*attributes}:
+            attributes.pop("content", None), attributes.pop("name", None)
     assert len(keyed) == len(records)
     return keyed
 
