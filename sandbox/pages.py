@@ -15,8 +15,8 @@ from .filters import ORDER, Condition, bounds
 from .members import Members
 from .query import Query
 from .runs import Handle, listed, scan
-from .schema import DEFAULT_SORT, HIDDEN_UNLESS_ASKED, RELATIONS, SAME_ORDER
-from .store import Store, is_time
+from .schema import DEFAULT_SORT, HIDDEN_UNLESS_ASKED, NESTED, SAME_ORDER
+from .store import Store, dig, is_time
 
 
 class Source(Protocol):
@@ -61,10 +61,6 @@ class Whole:
             # the attribute says `send-email` where the filter's documentation says `SEND_EMAIL`
             found = self._store.values(number, field)
             return found + [str(value).upper().replace("-", "_") for value in found]
-        if (self.kind, field) == ("translation", "resource_type"):
-            return [str(self._store.values(number, "id")[0]).partition("::")[0]]
-        if (self.kind, field) == ("translation", "related_resource_id"):
-            return [target for name in RELATIONS[self.kind] for target in self._store.values(number, name)]
         return self._store.values(number, field)
 
     def quick(self, order: str) -> bool:
@@ -158,6 +154,7 @@ def _plan(source: Source, query: Query) -> tuple[str, bool, list[Condition], lis
     others: list[Condition] = []
     for condition in query.conditions:
         bounding = is_time(order) and condition.is_time and condition.operator in {*ORDER, "equals"}
+        bounding = bounding and not condition.field.startswith(NESTED)
         same = _order(source, condition.field) == order
         (ranged if bounding and same and len(condition.values) == 1 else others).append(condition)
     return order, descending, ranged, others
@@ -196,10 +193,18 @@ def _predicate(source: Source, query: Query, others: list[Condition]) -> Callabl
     if asked and not others:
         return None
 
+    plain = [condition for condition in others if not condition.field.startswith(NESTED)]
+    nested = [condition for condition in others if condition.field.startswith(NESTED)]
+
     def keep(handle: Handle) -> bool:
         number = handle[1]
         if not asked and hidden and True in source.values(number, hidden):
             return False
-        return all(condition.holds(source.values(number, condition.field)) for condition in others)
+        if not all(condition.holds(source.values(number, condition.field)) for condition in plain):
+            return False
+        return not nested or any(
+            all(condition.holds(dig(found, [condition.field.rpartition(".")[2]])) for condition in nested)
+            for found in source.values(number, nested[0].field.rpartition(".")[0])
+        )
 
     return keep

@@ -224,7 +224,15 @@ class ProfileStore(Store):
         consent = ["SUBSCRIBED", "NEVER_SUBSCRIBED", "UNSUBSCRIBED"][(x >> 31) % 3] if has_email else "NEVER_SUBSCRIBED"
         suppressed = has_email and (x >> 34) % 9 == 0
         listed = has_email and bool(self._list_ids) and (x >> 37) % 11 == 0
-        at = iso(created + (updated - created) // 2)
+        at, later = (iso(created + (updated - created) * part // 4) for part in (2, 3))
+        suppressions = [{"reason": REASONS[x % 5], "timestamp": at}]
+        if (x >> 41) % 3 == 0:
+            suppressions.append({"reason": REASONS[(x + 2) % 5], "timestamp": later})
+        of_lists = [
+            {"list_id": self._list_ids[(x + turn) % len(self._list_ids)], "reason": reason, "timestamp": moment}
+            for turn, (reason, moment) in enumerate([("UNSUBSCRIBE", at), ("USER_SUPPRESSED", later)])
+            if turn < len(self._list_ids) and turn <= (x >> 43) % 2
+        ]
         marketing = {
             "can_receive_email_marketing": has_email and consent != "UNSUBSCRIBED" and not suppressed,
             "consent": consent,
@@ -234,11 +242,12 @@ class ProfileStore(Store):
             "method_detail": "Footer form" if consent == "SUBSCRIBED" else None,
             "custom_method_detail": None,
             "double_optin": bool(x % 2) if consent == "SUBSCRIBED" else None,
-            "suppression": [{"reason": REASONS[x % 5], "timestamp": at}] if suppressed else [],
-            "list_suppressions": [{"list_id": self._list_ids[x % len(self._list_ids)], "reason": "UNSUBSCRIBE",
-                                   "timestamp": at}] if listed else [],
+            "suppression": suppressions if suppressed else [],
+            "list_suppressions": of_lists if listed else [],
         }  # fmt: skip
         sms_consent = "SUBSCRIBED" if has_phone and x % 2 else "NEVER_SUBSCRIBED"
+        if has_phone and x % 6 == 4:
+            sms_consent = "UNSUBSCRIBED"
         subscribed = sms_consent == "SUBSCRIBED"
         open_tracking: Resource | None = None
         if x % 4 == 0:

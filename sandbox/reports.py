@@ -184,7 +184,10 @@ class Rows:
 
     def cell(self, grouping: tuple[str | None, ...], start: datetime | None) -> Tally:
         """The tally of a grouping and an interval."""
-        return self.cells.setdefault(grouping, {}).setdefault(start, Tally())
+        starts = self.cells.setdefault(grouping, {})
+        if start not in starts:
+            starts[start] = Tally()
+        return starts[start]
 
 
 def account_zone(account: Account) -> ZoneInfo:
@@ -307,21 +310,22 @@ def _message_answers(account: Account, question: Question, relation: str, subjec
     roles = _roles(account, tally.MESSAGE_ROLES)
     events = account.events
     frame = question.timeframe
+    low, high = frame.low, frame.high
 
     def wanted(sketch: Sketch) -> bool:
         told = any(touch.get(relation) in subjects for touch in sketch.touches)
         return told and (sketch.metric in roles or sketch.metric == question.conversion_metric)
 
     rows = Rows()
-    for number, sketch in events.sketched(frame.low, frame.high, wanted, account.attributions, brought=True):
+    groupings = {identity: subject.groupings(question.groups) for identity, subject in subjects.items()}
+    for number, sketch in events.sketched(low, high, wanted, account.attributions, brought=True):
         role = roles.get(sketch.metric)
         for touch in sketch.touches:
-            subject = subjects.get(touch.get(relation, ""))
             second = events.when(number) if role in tally.SENDING else events.sent(number, touch)
-            if subject is None or not frame.low <= second <= frame.high:
+            if not low <= second <= high:
                 continue
             start = frame.interval_of(second, question.interval) if question.interval else None
-            for grouping in subject.groupings(question.groups):
+            for grouping in groupings.get(touch.get(relation, ""), ()):
                 cell = rows.cell(grouping, start)
                 if role:
                     cell.add(role, events.who(number))

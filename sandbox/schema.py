@@ -217,6 +217,9 @@ FIELD_PATHS = {
     ("profile-suppression-bulk-create-job", "created"): "created_at",
     ("profile-suppression-bulk-delete-job", "created"): "created_at",
 }
+# Lists of objects in a record: conditions on several fields of one have to hold for the same object, and a record sorts by
+# the latest moment in them.
+NESTED = ("subscriptions.email.marketing.suppression", "subscriptions.email.marketing.list_suppressions")
 # Filter fields that look at a relationship of another name.
 RELATION_FIELDS = {
     ("catalog-item", "category.id"): "categories",

@@ -11,7 +11,7 @@ from typing import Any
 
 from .filters import epoch_second
 from .runs import Handle, Run, listed, scan
-from .schema import FIELD_PATHS, RELATION_FIELDS
+from .schema import FIELD_PATHS, NESTED, RELATION_FIELDS
 
 Resource = dict[str, Any]
 
@@ -70,8 +70,8 @@ def order_value(kind: str, entry: Entry, order: str) -> Any:
     if is_time(order):
         if entry.second is not None:
             return entry.second
-        second = epoch_second(found[0]) if found else None
-        return -math.inf if second is None else second
+        told = found if order.startswith(NESTED) else found[:1]
+        return max((second for second in map(epoch_second, told) if second is not None), default=-math.inf)
     if found and isinstance(found[0], int | float):
         return f"{found[0]:030.6f}"
     return str(found[0]) if found else LAST_STRING

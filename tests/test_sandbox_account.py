@@ -209,6 +209,48 @@ def test_profiles_filter_strictly_and_in_whole_seconds(account: Account, server:
     assert between(moment - 2 * second, moment) == seconds.get((moment - second).isoformat(), 0)
 
 
+@pytest.mark.parametrize("name", ["suppression", "list_suppressions"])
+def test_profiles_are_found_by_their_suppressions(name: str) -> None:
+    account = Account(seed=7, now=NOW, profiles=1500, events=0)
+    path = f"subscriptions.email.marketing.{name}"
+
+    def told(profile: dict[str, Any]) -> list[dict[str, str]]:
+        found = profile["attributes"]["subscriptions"]["email"]["marketing"][name]
+        return list(found)
+
+    truth = {profile["id"]: told(profile) for profile in account.records("profile")}
+    several = {identity: found for identity, found in truth.items() if len(found) > 1}
+    assert len(several) > 5
+    bound = sorted(found[0]["timestamp"] for found in truth.values() if found)[20]
+    group = next(iter(several.values()))[0].get("list_id")
+    conditions = f",equals({path}.list_id,'{group}')" if group else ""
+    with Sandbox(account) as server:
+
+        def ids(filter: str, **parameters: str) -> list[str]:
+            found = read(server, "/api/profiles", filter=filter + conditions, **{"page[size]": "100"}, **parameters)
+            return [profile["id"] for profile in found]
+
+        def having(fits: Any) -> set[str]:
+            return {
+                identity
+                for identity, found in truth.items()
+                if any(fits(one) and (not group or one["list_id"] == group) for one in found)
+            }
+
+        z = bound.replace("+00:00", "Z")
+        since = ids(f"greater-or-equal({path}.timestamp,{z})")
+        assert set(since) == having(lambda one: one["timestamp"] >= bound)
+        until = ids(f"less-than({path}.timestamp,{z})", sort=f"-{path}.timestamp")
+        assert set(until) == having(lambda one: one["timestamp"] < bound)
+        # the reason of one and the time of another do not make a find
+        for reason in ("UNSUBSCRIBE", "USER_SUPPRESSED"):
+            some = ids(f"equals({path}.reason,'{reason}'),greater-than({path}.timestamp,{z})")
+            assert set(some) == having(lambda one, r=reason: one["reason"] == r and one["timestamp"] > bound)
+        assert 0 < len(since) < len(truth)
+        latest = [max(one["timestamp"] for one in truth[identity]) for identity in until]
+        assert latest == sorted(latest, reverse=True)
+
+
 def test_events_of_the_future_show_only_without_an_upper_bound() -> None:
     account = Account(seed=7, now=NOW, profiles=20, events=2000)
     with Sandbox(account) as server:
