@@ -7,7 +7,12 @@ import pytest
 from sources.klaviyo.api_facts import revisions
 from tests import sdks
 
-ASKING = ["tests/test_contracts.py", "tests/test_sandbox_sdk.py", "tests/test_sdk_agreement.py"]
+ASKING = [
+    "tests/test_contracts.py",
+    "tests/test_sandbox_sdk.py",
+    "tests/test_sandbox_sdk_reports.py",
+    "tests/test_sdk_agreement.py",
+]
 
 
 def test_there_is_an_sdk_for_every_revision_with_facts() -> None:

@@ -11,11 +11,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import requests
-from openapi_client.models.metric_aggregate_query import MetricAggregateQuery
-from openapi_client.models.metric_aggregate_query_resource_object_attributes import (
-    MetricAggregateQueryResourceObjectAttributes,
-)
-from openapi_client.models.post_metric_aggregate_response import PostMetricAggregateResponse
 
 from sandbox import Account, Limiter, Sandbox, aggregates
 from tests import truth_reports as truth
@@ -171,38 +166,6 @@ def test_a_window_has_its_start_and_not_its_end(klaviyo: SimpleNamespace) -> Non
     assert counted("2026-03-01T00:00:00", "2026-07-01T00:00:01") == whole + 1
     assert counted("2026-03-01T00:00:01", "2026-07-01T00:00:00") == whole - 1
     assert counted("2026-03-01T01:00:00+01:00", "2026-07-01T00:00:00.000000Z") == whole
-
-
-def test_an_answer_parses_into_the_sdk_s_model(klaviyo: SimpleNamespace) -> None:
-    document = post(klaviyo, by=["$attributed_message"]).json()
-    parsed = PostMetricAggregateResponse.model_validate(document)
-    attributes = document["data"]["attributes"]
-    assert [row.dimensions for row in parsed.data.attributes.data] == [row["dimensions"] for row in attributes["data"]]
-    assert [row.measurements for row in parsed.data.attributes.data] == [r["measurements"] for r in attributes["data"]]
-    assert [date.isoformat() for date in parsed.data.attributes.dates] == attributes["dates"]
-
-
-def test_what_a_body_takes_is_what_the_sdk_takes() -> None:
-    fields = MetricAggregateQueryResourceObjectAttributes.model_fields
-    assert set(fields) == set(aggregates.ATTRIBUTES)
-    assert {name for name, field in fields.items() if field.is_required()} == set(aggregates.REQUIRED)
-
-    def takes(**values: Any) -> bool:
-        told = {"metric_id": "x", "measurements": ["count"], "filter": RANGE} | values
-        try:
-            query = {"data": {"type": "metric-aggregate", "attributes": told}}
-            MetricAggregateQuery.model_validate(query)
-        except ValueError:
-            return False
-        return True
-
-    for dimension in aggregates.DIMENSIONS:
-        assert takes(by=[dimension], sort=f"-{dimension}")
-    assert all(takes(interval=interval) for interval in aggregates.INTERVALS)
-    assert all(takes(measurements=[measurement]) for measurement in aggregates.MEASUREMENTS)
-    assert not takes(by=["nope"])
-    assert not takes(interval="year")
-    assert not takes(measurements=["average"])
 
 
 def test_fields_leave_out_the_rest(klaviyo: SimpleNamespace) -> None:

@@ -1,8 +1,7 @@
-"""The sandbox's reports: they agree with the account's events, parse into the SDK's models, refuse what Klaviyo refuses."""
+"""The sandbox's reports: they agree with the account's events, page, and refuse what Klaviyo refuses."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -257,47 +256,6 @@ def test_the_pages_of_a_report_hold_each_row_once(klaviyo: SimpleNamespace) -> N
         other = told | {"statistics": ["opens"]}
         refused = post(server, "flow-series-report", parameters={"page_cursor": token}, **other)
         assert (refused.status_code, refused.json()["errors"][0]["source"]) == (400, {"parameter": "page_cursor"})
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_answer_parses_into_the_sdk_s_model(klaviyo: SimpleNamespace, kind: str) -> None:
-    document = post(klaviyo.server, kind, **usual(klaviyo, kind)).json()
-    name = "".join(map(str.title, kind.removesuffix("-report").split("-")))
-    models = importlib.import_module("openapi_client.models")
-    parsed = getattr(models, f"Post{name}ResponseDTO").from_dict(document)
-    assert parsed.data.type.value == kind
-    results = document["data"]["attributes"]["results"]
-    assert [result.groupings for result in parsed.data.attributes.results] == [r["groupings"] for r in results]
-    assert [result.statistics for result in parsed.data.attributes.results] == [r["statistics"] for r in results]
-    request = getattr(models, f"{name}RequestDTO").from_dict(body(kind, **usual(klaviyo, kind)))
-    assert request.data.type.value == kind
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_statistics_groups_and_intervals_are_those_of_the_sdk(kind: str) -> None:
-    report = reports.REPORTS[f"/api/{kind}s"]
-    name = "".join(map(str.title, kind.removesuffix("-report").split("-")))
-    models = importlib.import_module("openapi_client.models")
-    model = getattr(models, f"{name}RequestDTOResourceObjectAttributes")
-    assert set(model.model_fields) == set(report.attributes)
-    required = {field for field, told in model.model_fields.items() if told.is_required()}
-    assert required == set(report.required)
-
-    def takes(**values: Any) -> bool:
-        complete = {"statistics": ["x"], "timeframe": None, "interval": "daily", "conversion_metric_id": "x"} | values
-        try:
-            model.model_validate({field: value for field, value in complete.items() if field in model.model_fields})
-        except ValueError as error:
-            return not any(problem["loc"][0] in values for problem in error.errors())  # type: ignore[attr-defined]
-        return True
-
-    for statistic in ["nope", *tally.MESSAGE_STATISTICS, *tally.FORM_STATISTICS]:
-        assert takes(statistics=[statistic]) == (statistic in report.statistics)
-    if report.groups:
-        every = {group for other in reports.REPORTS.values() for group in other.groups}
-        for group in ["nope", *every]:
-            assert takes(group_by=[group]) == (group in report.groups)
-    assert report.statistics
 
 
 def test_sparse_fields_leave_out_the_rest(klaviyo: SimpleNamespace) -> None:
