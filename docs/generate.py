@@ -17,9 +17,12 @@ from sources.klaviyo.reports import (  # noqa: E402 - after the path is set
     endpoint_of,
     is_windowed,
     lineage,
+    lookup_of,
     rate_of,
     windows_endpoint,
 )
+from sources.klaviyo.reports import reports as predefined  # noqa: E402
+from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS  # noqa: E402
 from sources.klaviyo.settings import ACCOUNT_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
 from sources.klaviyo.spec import Report  # noqa: E402
 from sources.klaviyo.windows import SplitBy  # noqa: E402
@@ -86,6 +89,10 @@ def reports() -> str:
         HEADER,
         "# Reports",
         "",
+        f"Klaviyo's API has revisions, and serves each for two years. `revision` chooses one: {_revisions()}. Tables keep",
+        "their columns from one to the next, and an account may go from one to the other; a column says where a revision",
+        "has no value for it, and a report where a revision does not have it.",
+        "",
         "## Loaded by default",
         "",
         *_overview(report for report in everything if report.on_by_default),
@@ -107,15 +114,15 @@ def reports() -> str:
         "destination is told what is gone; it is null.",
     ]
     for report in everything:
-        contract, endpoint, rate = contract_of(report), endpoint_of(report), rate_of(report)
+        contract = contract_of(report)
         lines += [
             "",
             f"## {report.name}",
             "",
             contract.description,
             "",
-            f"`GET {endpoint.path}`, {rate.burst} requests a second and {rate.steady} a minute, {_how(report)}. "
-            f"{'On' if report.on_by_default else 'Off'} by default.",
+            *_requests(report),
+            f"{'On' if report.on_by_default else 'Off'} by default{_only(report)}.",
             "",
             "| column | type | |",
             "|---|---|---|",
@@ -127,19 +134,50 @@ def reports() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _revisions() -> str:
+    default = " (the default)"
+    return " or ".join(
+        f"`{revision}`{default * (revision == DEFAULT_REVISION)}, served until {end}"
+        for revision, end in REVISIONS.items()
+    )
+
+
 def _overview(listed: Iterable[Report]) -> list[str]:
     lines = ["| report | read | key scopes | rows |", "|---|---|---|---|"]
     for report in listed:
         contract, endpoint = contract_of(report), endpoint_of(report)
         scopes = ", ".join(f"`{scope}`" for scope in endpoint.scopes)
-        lines.append(f"| [`{report.name}`](#{report.name}) | {_how(report)} | {scopes} | {contract.description} |")
+        rows = contract.description + (
+            f" {REPORT_SPANS[report.name].capitalize()}." if REPORT_SPANS[report.name] else ""
+        )
+        lines.append(f"| [`{report.name}`](#{report.name}) | {_how(report)} | {scopes} | {rows} |")
     return lines
+
+
+def _requests(report: Report) -> list[str]:
+    """How a report is read; line by line where revisions of the API differ."""
+    told: dict[str, list[str]] = {}
+    for revision in REVISIONS:
+        if made := predefined(revision).get(report.name):
+            endpoint, rate = endpoint_of(made), rate_of(made)
+            per = f"{rate.burst} requests a second and {rate.steady} a minute"
+            told.setdefault(f"`GET {endpoint.path}`, {per}, {_how(made)}.", []).append(revision)
+    if len(told) == 1:
+        return list(told)
+    return [*(f"- {' and '.join(having)}: {text}" for text, having in told.items()), ""]
+
+
+def _only(report: Report) -> str:
+    """Under which revisions a report exists, where not under all."""
+    span = REPORT_SPANS[report.name].replace(" ", " revision ")
+    return f", {span} of the API" if span else ""
 
 
 def _how(report: Report) -> str:
     endpoint = windows_endpoint(report)
     own = endpoint_of(report)
-    parents = " and ".join(f"`{below.parent.records}`" for below in lineage(report) if below.parent)
+    asked = [*lineage(report), *(lookup_of(report) or ())[:1]]
+    parents = " and ".join(f"`{below.parent.records}`" for below in asked if below.parent)
     per_parent = f", one request or more for each of {parents}" if parents else ""
     if report.history:
         return f"whole, kept as history{per_parent}"

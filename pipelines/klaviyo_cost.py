@@ -61,7 +61,9 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
         shared = leader is not read
         asked = read.lineage[0]
         rate = read.rate if asked is read.endpoint else asked.rate
-        parents = " and ".join(below.parent.records for below in read.lineage if below.parent)
+        # So do those that something is looked up for.
+        asking = [*read.lineage, *(read.lookup[:1] if read.lookup else ())]
+        parents = " and ".join(below.parent.records for below in asking if below.parent)
         listings = {chain.path for chain in read.pending if chain.shared}
         requests = 0 if shared else len(read.pending) - len(listings & counted)
         counted |= listings

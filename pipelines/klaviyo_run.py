@@ -25,9 +25,10 @@ from sources.klaviyo import config, source_of, state
 from sources.klaviyo.custom import settings_from
 from sources.klaviyo.errors import KlaviyoError
 from sources.klaviyo.limits import Clock, SystemClock
-from sources.klaviyo.reports import report_of, windows_endpoint
+from sources.klaviyo.reports import dated_by, report_of, windows_endpoint
 from sources.klaviyo.resources import Plan, Run, plan_report
 from sources.klaviyo.settings import Settings
+from sources.klaviyo.spec import Report
 from sources.klaviyo.windows import BEGINNING, Window, high_water
 
 log = logging.getLogger("klaviyo")
@@ -152,9 +153,13 @@ def plan(pipeline: dlt.Pipeline, settings: Settings) -> list[Plan]:
         pipeline.sync_destination()
         loaded = pipeline.state
     return [
-        plan_report(report_of(settings, name), report, state.covered(state.of_report(loaded, name)))
-        for name, report in settings.reports.items()
+        plan_report(report, settings.reports[report.name], _covered(loaded, report))
+        for report in (report_of(settings, name) for name in settings.reports)
     ]
+
+
+def _covered(pipeline_state: Mapping[str, Any], report: Report) -> list[Window]:
+    return state.covered(state.of_report(pipeline_state, report.name), dated_by(report))
 
 
 def run(
@@ -265,7 +270,7 @@ def _outcome(reading: Run, name: str, pipeline: dlt.Pipeline) -> Outcome:
     cursor = windows_endpoint(planned.report).cursor
     if not planned.whole and cursor is not None:
         start = BEGINNING if cursor.from_start else planned.settings.start or BEGINNING
-        mark = high_water(start, state.covered(state.of_report(pipeline.state, name)))
+        mark = high_water(start, _covered(pipeline.state, planned.report))
     return Outcome(
         report=name,
         windows=list(planned.windows),

@@ -34,6 +34,7 @@ FLOORS = {
     "listings": 3,
     "spool": 3,
     "engine": 3,
+    "lookups": 3,
     "metrics": 3,
     "config": 4,
     "state": 4,

@@ -79,23 +79,11 @@ UNREAD: dict[str, str] = {
     "/api/tags/{id}/relationships/lists": "the inverse of lists, which include their tags",
     "/api/tags/{id}/relationships/segments": "the inverse of segments, which include their tags",
     # Since 2026-10-15
-    "/api/billing-usage": _NOT_YET,
-    "/api/brand-buttons": _NOT_YET,
-    "/api/brand-colors": _NOT_YET,
-    "/api/brand-email-defaults": _NOT_YET,
-    "/api/brand-logos": _NOT_YET,
-    "/api/brand-social-groups": _NOT_YET,
-    "/api/brand-voice/{id}": _NOT_YET,
-    "/api/campaign-audiences/{id}/campaign-messages": _NOT_YET,
-    "/api/campaign-messages": _NOT_YET,
-    "/api/campaign-messages/{id}/campaign-variations": _NOT_YET,
-    "/api/campaign-messages/{id}/tags": _NOT_YET,
-    "/api/campaigns/{id}/campaign-audiences": _NOT_YET,
-    "/api/text-messaging-configurations/{id}": _NOT_YET,
+    "/api/campaign-audiences/{id}/campaign-messages": "campaign_messages lists them all, each states its audience",
+    "/api/campaign-messages/{id}/tags": "a request a message; the tags of its campaign travel as an include of campaigns",
+    "/api/campaigns/{id}/campaign-audiences": f"{_INCLUDED} campaigns",
     "/api/text-messaging-sender-registrations/{id}": f"{_INCLUDED} text-messaging-senders",
-    "/api/text-messaging-senders": _NOT_YET,
     "/api/text-messaging-senders/{id}/text-messaging-sender-registration": f"{_INCLUDED} text-messaging-senders",
-    "/api/translations": _NOT_YET,
 }
 
 
@@ -220,6 +208,15 @@ def report_complaints(report: Report, api: Api, rows: Mapping[str, Endpoint]) ->
 
     found = [complaint("include", name, sorted(known.include)) for name in report.include if name not in known.include]
     included = {known.include[name] for name in report.include if name in known.include}
+    if report.lookup is not None:
+        looked_up = rows.get(report.lookup)
+        above = rows.get(looked_up.parent.endpoint) if looked_up and looked_up.parent else None
+        if looked_up is None or above is None or "{id}" not in looked_up.path:
+            found.append(complaint("lookup", report.lookup, sorted(name for name, row in rows.items() if row.parent)))
+        elif above.type not in {known.type, *included}:
+            found.append(complaint("lookup", f"what has {above.type} above it", sorted({known.type, *included})))
+        else:
+            included.add(looked_up.type)
     if report.rows is not None and report.rows not in included:
         found.append(complaint("rows", report.rows, sorted(included)))
     more = known.additional_fields.get(known.type, ())
@@ -400,6 +397,23 @@ def test_an_altered_row_is_named_with_both_values(name: str, change: dict[str, A
 def test_an_altered_report_is_named_with_both_values(name: str, change: dict[str, Any], complaint: str) -> None:
     row = replace(reports("2026-07-15")[name], **change)
     found = report_complaints(row, facts("2026-07-15"), endpoints("2026-07-15"))
+    assert [text[: len(complaint)] for text in found] == [complaint]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"lookup": "tags"}, "campaigns.lookup: tags in reports.py, ["),
+        ({"lookup": "campaign_variation"}, "campaigns.lookup: campaign_variation in reports.py, ["),
+        (
+            {"include": ("tags",)},
+            "campaigns.lookup: what has campaign-message above it in reports.py, ['campaign', 'tag'] by the SDK",
+        ),
+    ],
+)
+def test_a_lookup_that_cannot_be_is_named(change: dict[str, Any], complaint: str) -> None:
+    row = replace(reports("2026-10-15")["campaigns"], **change)
+    found = report_complaints(row, facts("2026-10-15"), endpoints("2026-10-15"))
     assert [text[: len(complaint)] for text in found] == [complaint]
 
 

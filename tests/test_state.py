@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sources.klaviyo.state import SOURCE, covered, of_report, remember
 from sources.klaviyo.windows import BEGINNING, EVERYTHING, Window, union
 
+BY = "/api/events datetime"
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 windows = st.tuples(st.integers(0, 50), st.integers(1, 20)).map(
@@ -22,20 +23,28 @@ windows = st.tuples(st.integers(0, 50), st.integers(1, 20)).map(
 @given(st.lists(windows | st.just(EVERYTHING) | st.just(Window(BEGINNING, T0))))
 def test_what_is_remembered_comes_back_joined_also_through_json(loaded: list[Window]) -> None:
     state: dict[str, Any] = {"something": "else"}
-    remember(state, loaded)
-    assert covered(json.loads(json.dumps(state))) == union(loaded)
+    remember(state, loaded, BY)
+    assert covered(json.loads(json.dumps(state)), BY) == union(loaded)
     assert state["something"] == "else"
 
 
 def test_what_is_remembered_replaces_what_was() -> None:
     state: dict[str, Any] = {}
-    remember(state, [EVERYTHING])
-    remember(state, [])
-    assert covered(state) == []
+    remember(state, [EVERYTHING], BY)
+    remember(state, [], BY)
+    assert covered(state, BY) == []
+
+
+def test_what_was_loaded_by_another_field_says_nothing_of_this_one() -> None:
+    state: dict[str, Any] = {}
+    remember(state, [EVERYTHING], "/api/campaigns updated_at")
+    assert covered(state, "/api/campaign-messages updated") == []
+    remember(state, [Window(BEGINNING, T0)], "/api/campaign-messages updated")
+    assert covered(state, "/api/campaign-messages updated") == [Window(BEGINNING, T0)]
 
 
 def test_before_the_first_load_nothing_is_loaded() -> None:
-    assert covered({}) == []
+    assert covered({}, BY) == []
     states: list[dict[str, Any]] = [
         {},
         {"sources": {}},
@@ -48,4 +57,4 @@ def test_before_the_first_load_nothing_is_loaded() -> None:
 def test_the_state_of_a_report_is_found_within_that_of_the_pipeline() -> None:
     own = {"covered": [["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"]]}
     state = {"sources": {SOURCE: {"resources": {"events": own}}}}
-    assert covered(of_report(state, "events")) == [Window(T0, T0 + timedelta(days=1))]
+    assert covered(of_report(state, "events"), BY) == [Window(T0, T0 + timedelta(days=1))]

@@ -69,10 +69,11 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
 
 
 def never_sent(report: str) -> set[str]:
-    """Columns of ids that an answer carries only where a request can include them, and this one cannot."""
+    """Columns of ids that an answer carries only where a request can include them, and this one cannot, and those that
+    the revision has no value for."""
     asked = truth.INCLUDED.get(report, set())
     paths = truth.contract(report).paths
-    return {name for name, path in paths.items() if "[]" in path and path.split(".")[1] not in asked}
+    return {name for name, path in paths.items() if path is None or ("[]" in path and path.split(".")[1] not in asked)}
 
 
 @pytest.mark.parametrize("report", truth.OPTIONAL)

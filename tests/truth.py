@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from sandbox import Account
+from sandbox.schema import RELATIONS
+from sources.klaviyo.revisions import DEFAULT_REVISION
 from tests.journeys import sql
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"
@@ -56,7 +58,9 @@ KINDS = {
     "segments": "segment",
     "tags": "tag",
 }
-REPORTS = [*KINDS, *MEMBERS]
+# Since 2026-10-15.
+NEW = "2026-10-15"
+KINDS_SINCE = {"campaign_variations": "campaign-variation", "campaign_audiences": "campaign-audience"}
 # Reports that are off by default: those whose rows are all records of a type...
 OFF_BY_DEFAULT = {
     "accounts": "account",
@@ -99,7 +103,20 @@ OFF_BY_DEFAULT = {
     "catalog_category_bulk_update_jobs": "catalog-category-bulk-update-job",
     "catalog_category_bulk_delete_jobs": "catalog-category-bulk-delete-job",
 }
-KINDS |= OFF_BY_DEFAULT
+OFF_BY_DEFAULT_SINCE = {
+    "translations": "translation",
+    "text_messaging_senders": "text-messaging-sender",
+    "text_messaging_sender_registrations": "text-messaging-sender-registration",
+    "text_messaging_configurations": "text-messaging-configuration",
+    "billing_usage": "billing-usage",
+    "brand_buttons": "brand-button",
+    "brand_colors": "brand-color",
+    "brand_email_defaults": "brand-email-default",
+    "brand_logos": "brand-logo",
+    "brand_social_groups": "brand-social-group",
+    "brand_voices": "brand-voice",
+}
+ALL_KINDS = KINDS | KINDS_SINCE | OFF_BY_DEFAULT | OFF_BY_DEFAULT_SINCE
 # ...and those whose rows are what a relationship of each record points at: the type, the relationship, and the column
 # that names the record.
 CHILDREN = {
@@ -112,7 +129,6 @@ CHILDREN = {
     "source_mappings": ("object-schema", "source-mapping", "object_schema_id"),
     "profile_bulk_import_job_errors": ("profile-bulk-import-job", "import-errors", "profile_bulk_import_job_id"),
 }
-OPTIONAL = [*OFF_BY_DEFAULT, *CHILDREN]
 # Report -> the kind and the attribute whose moment has to lie in the period.
 PERIODS = {
     "profiles": ("profile", "updated"),
@@ -141,9 +157,20 @@ PERIODS = {
     "web_feeds": ("web-feed", "updated"),
     "object_ingestion_logs": ("object-ingestion-log", "timestamp"),
 }
+PERIODS_SINCE = {
+    "campaign_messages": ("campaign-message", "updated"),
+    "campaign_variations": ("campaign-message", "updated"),
+    "campaign_audiences": ("campaign", "updated_at"),
+}
+INCLUDED_SINCE = {
+    "campaigns": {"campaign-audiences", "campaign-messages", "tags"},
+    "campaign_messages": {"campaign-variations"},
+}
 # Types whose records have no such moment: the to-one relationship that leads nearer to the one that has.
 OWNERS = {
+    "campaign-audience": "campaign",
     "campaign-message": "campaign",
+    "campaign-variation": "campaign-message",
     "conversation": "profile",
     "flow-action": "flow",
     "flow-message": "flow-action",
@@ -158,10 +185,22 @@ INSIDE = {
     "suppressions": ("subscriptions", "email", "marketing", "suppression", "{position}"),
     "list_suppressions": ("subscriptions", "email", "marketing", "list_suppressions", "{position}"),
 }
-OPTIONAL += INSIDE
 PLACES = {"channel", "purpose", "position"}
 
 Row = dict[str, Any]
+
+
+def by_default(revision: str = DEFAULT_REVISION) -> list[str]:
+    """The reports that a run loads unless told otherwise."""
+    return [*KINDS, *(KINDS_SINCE if revision >= NEW else ()), *MEMBERS]
+
+
+def optional(revision: str = DEFAULT_REVISION) -> list[str]:
+    """The others."""
+    return [*OFF_BY_DEFAULT, *(OFF_BY_DEFAULT_SINCE if revision >= NEW else ()), *CHILDREN, *INSIDE]
+
+
+REPORTS, OPTIONAL = by_default(), optional()
 
 
 class Number(NamedTuple):
@@ -176,16 +215,44 @@ class Contract:
     """Columns of a report: name -> data type and path."""
 
     types: dict[str, str]
-    paths: dict[str, str]
+    paths: dict[str, str | None]
+    #: Column -> Klaviyo's word -> the column's.
+    values: dict[str, dict[str, str]]
 
 
-def contract(report: str) -> Contract:
+class Seen:
+    """An account as a revision shows it.
+
+    Args:
+        revision: of the API.
+    """
+
+    def __init__(self, account: Account, revision: str) -> None:
+        self.account = account
+        self.revision = revision
+        shown = sorted(kind for kind in RELATIONS if "@" in kind and kind.partition("@")[2] <= revision)
+        self._kinds = {kind.partition("@")[0]: kind for kind in shown}
+        self.channel, self.members = account.channel, account.members
+
+    def records(self, kind: str) -> Iterator[Row]:
+        return self.account.records(self._kinds.get(kind, kind))
+
+    def record(self, kind: str, identity: str) -> Row | None:
+        return self.account.record(self._kinds.get(kind, kind), identity)
+
+
+def contract(report: str, revision: str = DEFAULT_REVISION) -> Contract:
     """The contract of a report, with the column that takes what fits nowhere."""
     columns = yaml.safe_load((SCHEMAS / f"{report}.yaml").read_text(encoding="utf-8"))["columns"]
+    for column in columns.values():
+        if isinstance(column["path"], dict):
+            told = [path for first, path in sorted(column["path"].items()) if first <= revision]
+            column["path"] = told[-1] if told else None
     deleted = {"_deleted": "bool"} if report in INSIDE else {}
     return Contract(
         {name: column["data_type"] for name, column in columns.items()} | deleted | {"_extra": "json"},
         {name: column["path"] for name, column in columns.items()},
+        {name: column["values"] for name, column in columns.items() if "values" in column},
     )
 
 
@@ -233,17 +300,22 @@ def _dig(record: Any, steps: list[str]) -> Any:
     return record
 
 
-def _related(account: Account, record: Row, relationship: str, kept: bool) -> Any:
+def _related(account: Seen, record: Row, relationship: str, kept: bool) -> Any:
     """The data of a relationship, as an answer carries it."""
+    if (record["type"], relationship) == ("campaign", "campaign-variations"):
+        messages = [_included(account, one) or {} for one in record["relationships"]["campaign-messages"]["data"]]
+        return [one for message in messages for one in _dig(message, ["relationships", relationship, "data"])]
     data = _dig(record, ["relationships", relationship, "data"])
     return data if kept or not isinstance(data, list) else None
 
 
-def _value(account: Account, report: str, record: Row, path: str, context: Row) -> Any:
+def _value(account: Seen, report: str, record: Row, path: str | None, context: Row) -> Any:
+    if path is None:
+        return None
     if report in INSIDE and "}." in path:
         return record["row"].get(path.rpartition(".")[2])
     head, _, tail = path.partition(".")
-    included = INCLUDED.get(report, set())
+    included = (INCLUDED | INCLUDED_SINCE if account.revision >= NEW else INCLUDED).get(report, set())
     if head == "context":
         return context[tail]
     if head == "relationships":
@@ -254,7 +326,9 @@ def _value(account: Account, report: str, record: Row, path: str, context: Row) 
         return data["id"] if data else None
     if head == "included":
         name, _, rest = tail.partition(".")
-        data = _related(account, record, name.removesuffix("[]"), True)
+        data = _related(account, record, name.removesuffix("[]").removesuffix("[0]"), True)
+        if name.endswith("[0]"):
+            data = next(iter(data), None)
         if not name.endswith("[]"):
             return _dig(_included(account, data), rest.split(".")) if data else None
         found = [_included(account, item) for item in data]
@@ -265,17 +339,20 @@ def _value(account: Account, report: str, record: Row, path: str, context: Row) 
 _ATTRIBUTIONS: dict[int, tuple[int, dict[str, Row]]] = {}
 
 
-def _included(account: Account, identifier: Row) -> Row | None:
+def _included(account: Seen, identifier: Row) -> Row | None:
     if identifier["type"] != "attribution":
         return account.record(identifier["type"], identifier["id"])
-    version, found = _ATTRIBUTIONS.get(id(account), (-1, {}))
-    if version != account.version:
-        found = {str(record["id"]): record for record in account.records("attribution")}
-        _ATTRIBUTIONS[id(account)] = (account.version, found)
+    seen = account.account
+    version, found = _ATTRIBUTIONS.get(id(seen), (-1, {}))
+    if version != seen.version:
+        found = {str(record["id"]): record for record in seen.records("attribution")}
+        _ATTRIBUTIONS[id(seen)] = (seen.version, found)
     return found.get(identifier["id"])
 
 
-def _context(account: Account, report: str, record: Row) -> Row:
+def _context(account: Seen, report: str, record: Row) -> Row:
+    if account.revision >= NEW and report in ("campaigns", "campaign_messages"):
+        return {}
     if report == "campaigns":
         return {"channel": account.channel(record)}
     if report == "campaign_messages":
@@ -284,10 +361,11 @@ def _context(account: Account, report: str, record: Row) -> Row:
     return {"campaign_id": record["id"]} if report == "campaign_recipient_estimations" else {}
 
 
-def _in_period(account: Account, report: str, record: Row, start: datetime, end: datetime) -> bool:
-    if report not in PERIODS:
+def _in_period(account: Seen, report: str, record: Row, start: datetime, end: datetime) -> bool:
+    periods = PERIODS | PERIODS_SINCE if account.revision >= NEW else PERIODS
+    if report not in periods:
         return True
-    kind, attribute = PERIODS[report]
+    kind, attribute = periods[report]
     dated: Any = record
     if report == "campaign_recipient_estimations":
         dated = account.record("campaign", record["id"])
@@ -299,8 +377,11 @@ def _in_period(account: Account, report: str, record: Row, start: datetime, end:
     return when < end and (report in FROM_THE_BEGINNING or start <= when)
 
 
-def records(account: Account, report: str, start: datetime, end: datetime) -> Iterator[tuple[Row, Row]]:
+def records(
+    shown: Account, report: str, start: datetime, end: datetime, revision: str = DEFAULT_REVISION
+) -> Iterator[tuple[Row, Row]]:
     """The records that make the rows of a report read over `[start, end)`, each with its context."""
+    account = Seen(shown, revision)
     if report in MEMBERS:
         kind = MEMBERS[report]
         for group in account.records(kind):
@@ -325,7 +406,7 @@ def records(account: Account, report: str, start: datetime, end: datetime) -> It
                 if child is not None and _in_period(account, report, child, start, end):
                     yield child, {column: parent["id"]}
         return
-    for record in account.records(KINDS[report]):
+    for record in account.records(ALL_KINDS[report]):
         if _in_period(account, report, record, start, end):
             yield record, _context(account, report, record)
 
@@ -349,22 +430,29 @@ def _inside(value: Any, steps: tuple[str, ...], at: Row) -> Iterator[Row]:
 
 
 def expected(
-    account: Account, report: str, start: datetime, end: datetime, left_out: tuple[str, ...] = ("predictive_analytics",)
+    account: Account,
+    report: str,
+    start: datetime,
+    end: datetime,
+    left_out: tuple[str, ...] = ("predictive_analytics",),
+    revision: str = DEFAULT_REVISION,
 ) -> list[Row]:
     """The rows of a report read over `[start, end)`, sorted.
 
     Args:
         left_out: attributes that the request does not ask for.
     """
-    columns = contract(report)
+    columns = contract(report, revision)
+    seen = Seen(account, revision)
     rows = []
-    for record, context in records(account, report, start, end):
+    for record, context in records(account, report, start, end, revision):
         for name in left_out:
             record.get("attributes", {}).pop(name, None)
         row = {
-            name: _typed(_value(account, report, record, path, context), columns.types[name])
+            name: _typed(_value(seen, report, record, path, context), columns.types[name])
             for name, path in columns.paths.items()
         }
+        row |= {name: words.get(row[name], row[name]) for name, words in columns.values.items()}
         rows.append(row | {name: None for name in columns.types if name.startswith("_")})
     return sorted(rows, key=_place)
 

@@ -6,9 +6,10 @@ A contract is a YAML file in dlt's column vocabulary, each column with its path 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import yaml
@@ -29,10 +30,12 @@ class Column:
         name: the column in the table.
         data_type: dlt's name of the type.
         path: where the value is: `id`, `attributes.…`, `relationships.<rel>.data.id` (to-one),
-            `relationships.<rel>.data[].id` (to-many), `included.<rel>.…` and `included.<rel>[]…` (through a
-            relationship to a record that travels in the same answer), `context.<name>` (known from the request).
+            `relationships.<rel>.data[].id` (to-many), `included.<rel>.…`, `included.<rel>[].…` and
+            `included.<rel>[0].…` (through a relationship to the record, to all records or to the first one that travel
+            in the same answer), `context.<name>` (known from the request).
             Empty where the revision has no such value: the column is null.
         description: for analysts.
+        values: of an included record: Klaviyo's word -> the column's, where revisions have two words for one thing.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Column:
     description: str
     nullable: bool = True
     primary_key: bool = False
+    values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 EXTRA_COLUMN = Column(

@@ -73,6 +73,17 @@ _TABLE = (
         doc="One-off sends, archived ones too.",
     ),
     Endpoint(
+        "campaign_messages", "/api/campaign-messages", "campaign-message", rate=M, cursor=Cursor("updated"),
+        scopes=("campaigns:read",), since="2026-10-15",
+        doc="Messages of the campaigns.",
+    ),
+    Endpoint(
+        "campaign_variations", "/api/campaign-messages/{id}/campaign-variations", "campaign-variation", rate=M,
+        page_size=None, parent=Parent("campaign_messages", {"campaign_message_id": "id"}, absent_ok=True),
+        scopes=("campaigns:read",), since="2026-10-15",
+        doc="What a message is sent as, several in an A/B test; the only place that tells channel and content.",
+    ),
+    Endpoint(
         "campaign_recipient_estimations", "/api/campaign-recipient-estimations/{id}",
         "campaign-recipient-estimation", rate=M, page_size=None, scopes=("campaigns:read",),
         # A campaign without an estimation answers 404 (seen).
@@ -355,6 +366,59 @@ _TABLE = (
         "catalog_category_bulk_delete_jobs", "/api/catalog-category-bulk-delete-jobs",
         "catalog-category-bulk-delete-job", rate=XL, page_size=None, scopes=("catalogs:read",),
         doc="Jobs that deleted catalog categories in bulk.",
+    ),
+    Endpoint(
+        "translations", "/api/translations", "translation", rate=M, scopes=("translations:read",), since="2026-10-15",
+        doc="Translations of messages, templates and blocks.",
+    ),
+    Endpoint(
+        "text_messaging_senders", "/api/text-messaging-senders", "text-messaging-sender", rate=S, page_size=20,
+        scopes=("sender-config:read",), since="2026-10-15",
+        doc="Numbers and names that text messages are sent from.",
+    ),
+    Endpoint(
+        "text_messaging_configurations", "/api/text-messaging-configurations/{id}", "text-messaging-configuration",
+        rate=S, page_size=None, scopes=("sender-config:read",), since="2026-10-15",
+        # Its id is the account's, and an account that sends no text messages has none.
+        parent=Parent("accounts", {}, absent_ok=True),
+        doc="How the account sends text messages.",
+    ),
+    Endpoint(
+        "billing_usage", "/api/billing-usage", "billing-usage", rate=M, page_size=None, scopes=("usage:read",),
+        since="2026-10-15",
+        doc="What the plan allows and how much of it is used.",
+    ),
+    Endpoint(
+        "brand_buttons", "/api/brand-buttons", "brand-button", rate=M, page_size=None, scopes=("brands:read",),
+        since="2026-10-15",
+        doc="Buttons of the brand library.",
+    ),
+    Endpoint(
+        "brand_colors", "/api/brand-colors", "brand-color", rate=M, page_size=None, scopes=("brands:read",),
+        since="2026-10-15",
+        doc="Palettes of the brand library.",
+    ),
+    Endpoint(
+        "brand_email_defaults", "/api/brand-email-defaults", "brand-email-default", rate=M, page_size=None,
+        scopes=("brands:read",), since="2026-10-15",
+        doc="What emails look like by default.",
+    ),
+    Endpoint(
+        "brand_logos", "/api/brand-logos", "brand-logo", rate=M, page_size=None, scopes=("brands:read",),
+        since="2026-10-15",
+        doc="Logos of the brand library.",
+    ),
+    Endpoint(
+        "brand_social_groups", "/api/brand-social-groups", "brand-social-group", rate=M, page_size=None,
+        scopes=("brands:read",), since="2026-10-15",
+        doc="Groups of social links in the brand library.",
+    ),
+    Endpoint(
+        "brand_voices", "/api/brand-voice/{id}", "brand-voice", rate=M, page_size=None, scopes=("brands:read",),
+        since="2026-10-15",
+        # Its id is the account's.
+        parent=Parent("accounts", {}, absent_ok=True),
+        doc="How the brand speaks.",
     ),
 )  # fmt: skip
 

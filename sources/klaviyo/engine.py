@@ -28,9 +28,10 @@ from .each import EachShaper, deletions
 from .errors import KlaviyoError, RequestRejected, TransientError
 from .limits import Clock, Governor, SystemClock
 from .listings import Listings
+from .lookups import Lookups
 from .metrics import Metrics
 from .raw import RawShaper
-from .reports import contract_of, cursor_column, endpoint_of, lineage, rate_of, windows_endpoint
+from .reports import contract_of, cursor_column, endpoint_of, lineage, lookup_of, rate_of, windows_endpoint
 from .settings import ReportSettings, Settings
 from .shape import Shaper, parents, records_span, span, without
 from .spec import Endpoint, Rate, Report, Variant
@@ -263,6 +264,7 @@ class Read:
         self.additional_fields = report.additional_fields + options
         self.rate = rate_of(report, self.additional_fields)
         self.lineage = lineage(report)
+        self.lookup = lookup_of(report)
         self._dated = self.lineage.index(windows_endpoint(report))
         for window in self.windows:
             self.pending.extend(self._chain(self.lineage[0], window, variant) for variant in self.lineage[0].variants)
@@ -277,6 +279,7 @@ class Read:
             self.report.sort,
             self.report.include,
             self.additional_fields,
+            self.report.lookup,
             tuple(sorted((kind, tuple(names)) for kind, names in self.report.fields.items())),
             tuple(self.windows),
             self.settings.split_by,
@@ -461,6 +464,7 @@ class Engine:
         self.stop = threading.Event()
         self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop))
         self._listings = Listings()
+        self.lookups = Lookups(self.client)
         self.reads: list[Read] = []
         self.outputs: dict[str, Output] = {}
         # One lock, and a condition for each kind of waiter: waking all threads for every page would cost more than
@@ -622,9 +626,12 @@ class Engine:
                 if error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok:
                     break
                 raise
+            body = self._looked_up(chain, page.body)
+            if body is None:
+                return
             with self._lock:
                 chain.waiting += 1
-                self._fetched.append(_Fetched(chain, page.body))
+                self._fetched.append(_Fetched(chain, body))
                 self._to_decode.notify()
                 if page.next is None:
                     break
@@ -643,6 +650,19 @@ class Engine:
         read = chain.read
         rate = read.rate if chain.endpoint is read.endpoint else chain.endpoint.rate
         return self.client.get(path, chain.endpoint, rate, read.traffic)
+
+    def _looked_up(self, chain: Chain, body: bytes) -> bytes | None:
+        """A page with what its report looks up for it; None where that is not to be waited for."""
+        read = chain.read
+        if read.lookup is None or chain.endpoint is not read.endpoint:
+            return body
+        endpoint, above = read.lookup
+        readers = sum(other.lookup == read.lookup for other in self.reads)
+
+        def given_up() -> bool:
+            return self.stop.is_set() or self._halted or read.given_up(chain)
+
+        return self.lookups.joined(body, endpoint, above.type, readers, read.traffic, given_up)
 
     def _decode(self) -> None:
         while True:

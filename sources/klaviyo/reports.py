@@ -28,6 +28,8 @@ _CONSENTS = (
 )
 # More than Klaviyo has reasons to suppress somebody.
 _PLACES = tuple((place,) for place in range(8))
+#: Included for its id alone.
+_OWNERS = {"campaign": ("created_at",)}
 
 _TABLE = (
     Report("profiles", "profiles", additional_fields=("subscriptions",), optional_fields=("predictive_analytics",)),
@@ -35,8 +37,45 @@ _TABLE = (
     Report("metrics", "metrics", include=("flow-triggers",), fields={"flow": ("name",)}),
     Report("flows", "flows", include=("flow-actions", "tags")),
     Report("flow_actions", "flows", include=("flow-actions", "tags"), rows="flow-action"),
-    Report("campaigns", "campaigns", include=("campaign-messages", "tags")),
-    Report("campaign_messages", "campaigns", include=("campaign-messages", "tags"), rows="campaign-message"),
+    Report("campaigns", "campaigns", include=("campaign-messages", "tags"), until="2026-07-15"),
+    Report(
+        "campaigns",
+        "campaigns",
+        include=("campaign-audiences", "campaign-messages", "tags"),
+        lookup="campaign_variations",
+        since="2026-10-15",
+    ),
+    Report(
+        "campaign_messages",
+        "campaigns",
+        include=("campaign-messages", "tags"),
+        rows="campaign-message",
+        until="2026-07-15",
+    ),
+    Report(
+        "campaign_messages",
+        "campaign_messages",
+        include=("campaign",),
+        fields=_OWNERS,
+        lookup="campaign_variations",
+        since="2026-10-15",
+    ),
+    Report(
+        "campaign_variations",
+        "campaign_messages",
+        include=("campaign",),
+        fields=_OWNERS,
+        lookup="campaign_variations",
+        rows="campaign-variation",
+        since="2026-10-15",
+    ),
+    Report(
+        "campaign_audiences",
+        "campaigns",
+        include=("campaign-audiences",),
+        rows="campaign-audience",
+        since="2026-10-15",
+    ),
     Report("campaign_recipient_estimations", "campaign_recipient_estimations"),
     Report("templates", "templates", additional_fields=("definition",)),
     Report("lists", "lists", include=("flow-triggers", "tags")),
@@ -155,6 +194,45 @@ _OFF_BY_DEFAULT = (
     Report("catalog_category_bulk_create_jobs", "catalog_category_bulk_create_jobs"),
     Report("catalog_category_bulk_update_jobs", "catalog_category_bulk_update_jobs"),
     Report("catalog_category_bulk_delete_jobs", "catalog_category_bulk_delete_jobs"),
+    Report(
+        "translations",
+        "translations",
+        include=("campaign-variation", "flow-message", "template", "template-universal-content"),
+        fields={
+            "campaign-variation": ("created",),
+            "flow-message": ("created",),
+            "template": ("created",),
+            "template-universal-content": ("created",),
+        },
+        since="2026-10-15",
+    ),
+    Report(
+        "text_messaging_senders",
+        "text_messaging_senders",
+        include=("text-messaging-sender-registration",),
+        since="2026-10-15",
+    ),
+    Report(
+        "text_messaging_sender_registrations",
+        "text_messaging_senders",
+        include=("text-messaging-sender-registration",),
+        rows="text-messaging-sender-registration",
+        since="2026-10-15",
+    ),
+    Report("text_messaging_configurations", "text_messaging_configurations", since="2026-10-15"),
+    Report("billing_usage", "billing_usage", since="2026-10-15"),
+    Report("brand_buttons", "brand_buttons", since="2026-10-15"),
+    Report("brand_colors", "brand_colors", since="2026-10-15"),
+    Report(
+        "brand_email_defaults",
+        "brand_email_defaults",
+        include=("brand-button", "brand-logo", "brand-social-group"),
+        fields={"brand-button": ("name",), "brand-logo": ("name",), "brand-social-group": ("name",)},
+        since="2026-10-15",
+    ),
+    Report("brand_logos", "brand_logos", include=("image",), fields={"image": ("name",)}, since="2026-10-15"),
+    Report("brand_social_groups", "brand_social_groups", since="2026-10-15"),
+    Report("brand_voices", "brand_voices", since="2026-10-15"),
 )
 
 _REPORTS = (*_TABLE, *(replace(report, on_by_default=False) for report in _OFF_BY_DEFAULT))
@@ -247,6 +325,13 @@ def rate_of(report: Report, additional_fields: Iterable[str] | None = None) -> R
     return min([endpoint.rate, *dearer], key=lambda rate: rate.steady)
 
 
+def lookup_of(report: Report) -> tuple[Endpoint, Endpoint] | None:
+    """What is asked once for each parent in a page, and the endpoint of these parents; None where nothing is."""
+    rows = endpoints(report.revision) if report.lookup else {}
+    endpoint = rows[report.lookup] if report.lookup else None
+    return (endpoint, rows[endpoint.parent.endpoint]) if endpoint and endpoint.parent else None
+
+
 def lineage(report: Report) -> list[Endpoint]:
     """The endpoints that are read for a report, from the one that is asked first down to the report's own."""
     found = [endpoint_of(report)]
@@ -262,6 +347,17 @@ def windows_endpoint(report: Report) -> Endpoint:
     return next((endpoint for endpoint in endpoints if endpoint.cursor), endpoints[0])
 
 
+def dated_by(report: Report) -> str:
+    """What the period of a report is one of: a field of an endpoint, as a revision has it.
+
+    What is loaded by another one says nothing of this one: where Klaviyo changes an endpoint, it may show records that it
+    did not show before.
+    """
+    endpoint = windows_endpoint(report)
+    named = (endpoint.path, endpoint.cursor.field if endpoint.cursor else "", endpoint.since or "")
+    return " ".join(filter(None, named))
+
+
 def is_windowed(report: Report) -> bool:
     """Whether a date window applies. Memberships are compared as a whole, and what has no date filter is whole."""
     return not (report.history or report.whole) and windows_endpoint(report).cursor is not None
@@ -271,7 +367,8 @@ def facts(revision: str) -> dict[str, ReportFacts]:
     """What settings are checked against, report by report; those too that other revisions have."""
     here = reports(revision)
     return {
-        name: facts_of(here[name]) if name in here else ReportFacts(exists=told) for name, told in REPORT_SPANS.items()
+        name: facts_of(here[name]) if name in here else ReportFacts(on_by_default=False, exists=told)
+        for name, told in REPORT_SPANS.items()
     }
 
 

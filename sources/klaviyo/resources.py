@@ -18,7 +18,7 @@ from .engine import Engine, Output
 from .errors import KlaviyoError
 from .limits import Clock, SystemClock
 from .raw import unpacked
-from .reports import contract_of, endpoint_of, is_windowed, report_of, windows_endpoint
+from .reports import contract_of, dated_by, endpoint_of, is_windowed, report_of, windows_endpoint
 from .revisions import ending
 from .settings import ReportSettings, Settings
 from .shape import without_nuls
@@ -123,7 +123,8 @@ class Run:
         """Plan a report that is to be read; False if it was already."""
         if name in self.plans:
             return False
-        made = plan_report(report_of(self.settings, name), self.settings.reports[name], state.covered(resource_state))
+        report = report_of(self.settings, name)
+        made = plan_report(report, self.settings.reports[name], state.covered(resource_state, dated_by(report)))
         self.plans[name] = made
         self._waiting.append(made)
         return True
@@ -180,11 +181,12 @@ class Run:
         if first:
             # The table exists, with all its columns, even if the account has no such records.
             yield self._empty(output)
-        loaded, covered = state.covered(resource_state), taken.covered or []
+        by = dated_by(output.report)
+        loaded, covered = state.covered(resource_state, by), taken.covered or []
         # What is read again and was not reached is to be read by the next run. Where this one got no further than the
         # last, that looks back as far anyway, and the high-water mark stays where it was.
         if first or union([*loaded, *covered]) != loaded:
-            state.remember(resource_state, covered)
+            state.remember(resource_state, covered, by)
         output.loaded = taken.ended
 
     def _whole(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[Any]:
@@ -201,7 +203,7 @@ class Run:
         output.spool.close()
         output.loaded = True
         if is_windowed(output.report):
-            state.remember(resource_state, [Window(BEGINNING, output.settings.end)])
+            state.remember(resource_state, [Window(BEGINNING, output.settings.end)], dated_by(output.report))
 
     @staticmethod
     def _empty(output: Output) -> Any:

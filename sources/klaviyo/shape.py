@@ -212,7 +212,7 @@ class Shaper:
         self._id = next((column for column in columns if column.path == "id"), None)
         self._type = next((column for column in columns if column.path == "type"), None)
         relationship_names = {*self._to_one, *self._to_many, *(inc.relationship for inc in self._included)}
-        to_many = {*self._to_many, *(inc.relationship for inc in self._included if inc.many)}
+        to_many = {*self._to_many, *(inc.relationship for inc in self._included if inc.many or inc.first)}
         self._python_names = {name: f"r{i}" for i, name in enumerate(sorted(relationship_names))}
         self._relationships = msgspec.defstruct(
             "Relationships",
@@ -361,7 +361,8 @@ class Shaper:
             column = inc.columns[0]
             relationship = relationships.get(inc.relationship)
             refs = _refs(relationship)
-            link = _ToMany(refs if _has_data(relationship) else None) if inc.many else _ToOne(refs[0] if refs else None)
+            to_many = inc.many or inc.first
+            link = _ToMany(refs if _has_data(relationship) else None) if to_many else _ToOne(refs[0] if refs else None)
             try:
                 row[column.name] = inc.arrays([link], index)[column.name][0].as_py()
             except DOES_NOT_FIT:
@@ -495,7 +496,9 @@ class _Included:
         self.columns = columns
         _, relationship, *_ = columns[0].path.split(".")
         self.many = relationship.endswith("[]")
-        self.relationship = relationship.removesuffix("[]")
+        #: Of the records in a to-many relationship, the first alone.
+        self.first = relationship.endswith("[0]")
+        self.relationship = relationship.removesuffix("[]").removesuffix("[0]")
         paths = [_inside(column) for column in columns]
         # One typed decode of a record reaches all values; going down object by object costs several times that.
         self._decode = msgspec.json.Decoder(_typed([path for path in paths if path])).decode
@@ -523,6 +526,8 @@ class _Included:
 
     def arrays(self, links: Sequence[Any], index: _Index) -> dict[str, pa.Array]:
         """The columns by name."""
+        if self.first:
+            links = [_ToOne(link.data[0]) if link is not None and link.data else None for link in links]
         columns = self._lists(links, index) if self.many else self._values(links, index)
         return dict(zip([column.name for column in self.columns], columns, strict=True))
 
@@ -548,7 +553,7 @@ class _Included:
             value, whole = (None, True) if raw is None else value_of(column, Raw(raw))
             if not whole:
                 raise ValueError(f"{column.path} does not fit {column.data_type}")
-            values.append(value)
+            values.append(column.values.get(str(value), value) if column.values else value)
         return values
 
     def _lists(self, links: Sequence[_ToMany | None], index: _Index) -> list[pa.Array]:

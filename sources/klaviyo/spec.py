@@ -199,6 +199,8 @@ class Report:
         own: the endpoint with what a custom report changes in it, or one that is no row of the table.
         sort: how to ask for the records, where not by the cursor.
         metric: name of the metric whose events are wanted; its id is looked up when a run starts.
+        lookup: name of an endpoint that is asked once for each of its parents in a page, where nothing includes its
+            records; they join the included ones under the last part of its path.
         custom: set where a user wrote the report: its table is raw.
         since: the first revision of the API that this row is true of; None for all.
         until: the last one. Rows of the same name take turns.
@@ -219,6 +221,7 @@ class Report:
     own: Endpoint | None = None
     sort: str | None = None
     metric: str | None = None
+    lookup: str | None = None
     custom: Custom | None = None
     since: str | None = None
     until: str | None = None

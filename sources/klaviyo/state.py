@@ -13,16 +13,26 @@ SOURCE = "klaviyo"
 _COVERED = "covered"
 
 
-def covered(resource_state: Mapping[str, Any]) -> list[Window]:
-    """The loaded periods of a report, out of the state of its resource; empty before the first load."""
+_BY = "by"
+
+
+def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
+    """The loaded periods of a report, out of the state of its resource; empty before the first load.
+
+    Args:
+        by: what dates the records. What was loaded by another date says nothing of this one.
+    """
+    if resource_state.get(_BY, by) != by:
+        return []
     return union(
         Window(datetime.fromisoformat(start), datetime.fromisoformat(end))
         for start, end in resource_state.get(_COVERED, ())
     )
 
 
-def remember(resource_state: MutableMapping[str, Any], windows: Sequence[Window]) -> None:
-    """Write the loaded periods into the state of a resource; dlt commits it with the rows."""
+def remember(resource_state: MutableMapping[str, Any], windows: Sequence[Window], by: str) -> None:
+    """Write the loaded periods, and what dates them, into the state of a resource; dlt commits it with the rows."""
+    resource_state[_BY] = by
     resource_state[_COVERED] = [[w.start.isoformat(), w.end.isoformat()] for w in union(windows)]
 
 

@@ -1,0 +1,178 @@
+"""What Klaviyo lists for one parent at a time joins the pages of those who need it, asked for once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from typing import Any, cast
+
+import pytest
+
+from sources.klaviyo.client import Client, Page, Traffic
+from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.errors import KlaviyoError, RequestRejected, TransientError
+from sources.klaviyo.lookups import Lookups, join, parents
+from sources.klaviyo.reports import contract_of, lookup_of, reports
+from sources.klaviyo.shape import Shaper
+
+REVISION = "2026-10-15"
+VARIATIONS = endpoints(REVISION)["campaign_variations"]
+KIND = "campaign-message"
+
+
+def variation(name: str, **details: Any) -> dict[str, Any]:
+    return {"type": "campaign-variation", "id": name, "attributes": {"definition": {"details": details}}}
+
+
+def message(name: str, **relationships: Any) -> dict[str, Any]:
+    return {"type": KIND, "id": name, "attributes": {"definition": {}}, "relationships": relationships}
+
+
+def campaign(name: str, *messages: str) -> dict[str, Any]:
+    refs = [{"type": KIND, "id": one} for one in messages]
+    return {"type": "campaign", "id": name, "relationships": {"campaign-messages": {"data": refs}, "tags": {}}}
+
+
+def document(*records: dict[str, Any], included: tuple[dict[str, Any], ...] = ()) -> bytes:
+    return json.dumps({"data": records, "included": included, "links": {"next": None}}).encode()
+
+
+class Klaviyo:
+    """Stands for the client: bodies by path, or errors; counts who asks for what."""
+
+    def __init__(self, answers: dict[str, bytes | KlaviyoError]) -> None:
+        self.answers = answers
+        self.asked: Counter[str] = Counter()
+
+    def get(self, path: str, endpoint: object, rate: object, traffic: Traffic) -> Page:
+        self.asked[path] += 1
+        traffic.requests += 1
+        answer = self.answers[path]
+        if isinstance(answer, KlaviyoError):
+            raise answer
+        return Page(answer, None)
+
+
+def path(name: str) -> str:
+    return f"/api/campaign-messages/{name}/campaign-variations"
+
+
+def joined(lookups: Lookups, page: bytes, readers: int = 1, traffic: Traffic | None = None) -> Any:
+    body = lookups.joined(page, VARIATIONS, KIND, readers, traffic or Traffic(), lambda: False)
+    assert body is not None
+    return json.loads(body)
+
+
+def test_parents_are_the_records_themselves_or_what_they_point_at_each_once() -> None:
+    assert parents(document(message("M1"), message("M2"), message("M1")), KIND) == ["M1", "M2"]
+    assert parents(document(campaign("C1", "M1", "M2"), campaign("C2", "M2"), campaign("C3")), KIND) == ["M1", "M2"]
+    assert parents(document(), KIND) == []
+    assert parents(b'{"data":[{"id":7},null,"x",{"type":"campaign","id":"C","relationships":[]}]}', KIND) == []
+
+
+def test_what_is_found_is_included_and_linked_both_ways() -> None:
+    page = document(campaign("C1", "M1", "M2"), campaign("C2"), included=(message("M1"),))
+    found = {"M1": document(variation("V1"), variation("V2")), "M2": document(variation("V3"))}
+    body = json.loads(join(page, KIND, "campaign-variations", found))
+    first, second = body["data"]
+    refs = [{"type": "campaign-variation", "id": name} for name in ("V1", "V2", "V3")]
+    assert first["relationships"]["campaign-variations"] == {"data": refs}
+    assert second["relationships"]["campaign-variations"] == {"data": []}
+    assert first["relationships"]["campaign-messages"]["data"] == [{"type": KIND, "id": name} for name in ("M1", "M2")]
+    assert [record["id"] for record in body["included"]] == ["M1", "V1", "V2", "V3"]
+    backward = [record["relationships"]["campaign-message"]["data"]["id"] for record in body["included"][1:]]
+    assert backward == ["M1", "M1", "M2"]
+
+
+def test_the_bytes_of_the_attributes_stay_as_they_were_sent() -> None:
+    odd = b'{"a": 12345678901234567890123, "b":1.50, "B": "\\u2028", "b":2, "n":null}'
+    page = b'{"data":[{"type":"campaign-message","id":"M1","attributes":' + odd + b"}]}"
+    found = {"M1": b'{"data":[{"type":"campaign-variation","id":"V1","attributes":' + odd + b"}]}"}
+    assert join(page, KIND, "campaign-variations", found).count(odd) == 2
+
+
+def test_a_record_that_is_none_stays_as_it_is() -> None:
+    page = b'{"data":["odd",{"type":"campaign-message","id":"M1","relationships":7}],"included":[8]}'
+    found = {"M1": b'{"data":["odd too",{"id":"V1"}]}'}
+    body = json.loads(join(page, KIND, "campaign-variations", found))
+    assert body["data"][0] == "odd"
+    assert body["included"][:2] == [8, "odd too"]
+
+
+def test_each_parent_is_asked_once_for_all_reads_and_then_forgotten() -> None:
+    klaviyo = Klaviyo({path(name): document(variation(f"V-{name}")) for name in ("M1", "M2")})
+    lookups, traffic = Lookups(cast(Client, klaviyo)), Traffic()
+    of_campaigns = joined(lookups, document(campaign("C1", "M1", "M2")), 2, traffic)
+    of_messages = joined(lookups, document(message("M2"), message("M1")), 2, traffic)
+    assert klaviyo.asked == {path("M1"): 1, path("M2"): 1}
+    assert traffic.requests == 2
+    assert [r["id"] for r in of_campaigns["included"]] == ["V-M1", "V-M2"]
+    assert [r["id"] for r in of_messages["included"]] == ["V-M2", "V-M1"]
+    assert (lookups._asked, lookups._taken) == ({}, Counter())
+
+
+def test_reads_side_by_side_ask_once_too() -> None:
+    names = [f"M{number}" for number in range(50)]
+    klaviyo = Klaviyo({path(name): document(variation(f"V-{name}")) for name in names})
+    lookups = Lookups(cast(Client, klaviyo))
+    bodies: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda page=page: bodies.append(joined(lookups, page, 2)))
+        for page in (document(*map(message, names)), document(campaign("C1", *reversed(names))))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(klaviyo.asked.values()) == {1}
+    assert {len(body["included"]) for body in bodies} == {50}
+
+
+def test_a_message_that_is_gone_meanwhile_has_no_variations() -> None:
+    gone = RequestRejected("gone", status=404, code="", detail="")
+    lookups = Lookups(cast(Client, Klaviyo({path("M1"): gone, path("M2"): document(variation("V2"))})))
+    body = joined(lookups, document(message("M1"), message("M2")), 2)
+    assert [record["relationships"]["campaign-variations"]["data"] for record in body["data"]] == [
+        [],
+        [{"type": "campaign-variation", "id": "V2"}],
+    ]
+    assert joined(lookups, document(message("M1")), 2)["included"] == []
+
+
+def test_an_error_ends_the_page_and_is_asked_for_again_by_the_next() -> None:
+    klaviyo = Klaviyo({path("M1"): TransientError("down")})
+    lookups = Lookups(cast(Client, klaviyo))
+    for _ in range(2):
+        with pytest.raises(TransientError, match="down"):
+            joined(lookups, document(message("M1")), 2)
+    klaviyo.answers[path("M1")] = document(variation("V1"))
+    assert [record["id"] for record in joined(lookups, document(message("M1")), 2)["included"]] == ["V1"]
+    assert klaviyo.asked[path("M1")] == 3
+
+
+def test_who_has_to_stop_asks_no_further() -> None:
+    klaviyo = Klaviyo({path("M1"): document()})
+    page = document(message("M1"), message("M2"))
+    stop = iter([False, True])
+    assert Lookups(cast(Client, klaviyo)).joined(page, VARIATIONS, KIND, 1, Traffic(), lambda: next(stop)) is None
+    assert klaviyo.asked == {path("M1"): 1}
+
+
+def test_a_campaign_has_the_channel_of_its_first_message_in_the_words_of_both_revisions() -> None:
+    report = reports(REVISION)["campaigns"]
+    page = document(campaign("C1", "M1", "M2"), campaign("C2", "M3"), campaign("C3"), campaign("C4", "M4"))
+    found = {
+        "M1": document(variation("V1", channel="push"), variation("V2", channel="sms")),
+        "M2": document(variation("V3", channel="email")),
+        "M3": document(variation("V4", channel="whatsapp")),
+        "M4": document(),
+    }
+    shaped = Shaper(contract_of(report)).shape(join(page, KIND, "campaign-variations", found), {})
+    assert shaped.table.column("channel").to_pylist() == ["mobile_push", "whatsapp", None, None]
+
+
+def test_only_reports_of_campaigns_look_something_up() -> None:
+    asking = {name: lookup_of(report) for name, report in reports(REVISION).items() if report.lookup}
+    above = endpoints(REVISION)["campaign_messages"]
+    assert asking == dict.fromkeys(("campaigns", "campaign_messages", "campaign_variations"), (VARIATIONS, above))
