@@ -11,7 +11,20 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from . import assets, catalogue, devices, jobs, marketing, measures, objects, omni, shop, translations
+from . import (
+    assets,
+    brands,
+    catalogue,
+    devices,
+    jobs,
+    marketing,
+    measures,
+    messaging,
+    objects,
+    omni,
+    shop,
+    translations,
+)
 from .catalogue import Maker
 from .events import EventStore, Shape
 from .filters import epoch_second
@@ -19,8 +32,8 @@ from .ids import mix
 from .members import Members
 from .moments import iso
 from .profiles import ProfileStore
-from .schema import CATALOG_JOBS, RELATIONS, UPDATED, collection, public
-from .store import Derived, Resource, Store, dig
+from .schema import CATALOG_JOBS, FIRST_REVISION, RELATIONS, UPDATED, collection, form, public, to_come
+from .store import Derived, Resource, Store, dig, without
 
 DAY_S = 86400
 Now = datetime | Callable[[], datetime]
@@ -156,6 +169,9 @@ class Account:
             "template-universal-content": [str(block["id"]) for block in built["template-universal-content"]],
         }
         built["translation"] = translations.translations(make("translations"), translated)
+        built |= brands.brand(make("brand"), ids["account"][0])
+        built |= messaging.texts(make("texts"), ids["account"][0])
+        built["billing-usage"] = messaging.billing_usage(make("billing"))
         built["push-token"] = devices.push_tokens(make("push tokens"), profiles)
         built["conversation"] = devices.conversations(make("conversations"), profiles[::2])
         built["data-source"] = objects.data_sources(make("sources"))
@@ -280,8 +296,8 @@ class Account:
                 return str(message["attributes"]["definition"]["channel"])
         return "email"
 
-    def records(self, kind: str) -> Iterator[Resource]:
-        """The truth: all records of a kind as JSON:API resources without links; `schema.kinds` has those of a revision.
+    def records(self, kind: str, revision: str = FIRST_REVISION) -> Iterator[Resource]:
+        """The truth: all records of a type, as a revision shows them, as JSON:API resources without links.
 
         Attributes are complete, those that a request gets only by `additional-fields` included. Relationships carry
         their data, but for the members of lists and segments: see `members`. `attribution` gives the attributions of
@@ -291,13 +307,19 @@ class Account:
             for _, number in self._events.scan():
                 yield from self.attributions(number)
             return
-        for resource in self.stores[kind]:
-            yield self._completed(kind, deepcopy(resource))
+        for resource in self.stores[form(kind, revision)]:
+            yield self._shown(kind, deepcopy(resource), revision)
 
-    def record(self, kind: str, identity: str) -> Resource | None:
+    def record(self, kind: str, identity: str, revision: str = FIRST_REVISION) -> Resource | None:
         """One record of the truth; None if there is none with this id."""
-        resource = self.stores[kind].get(identity)
-        return None if resource is None else self._completed(kind, deepcopy(resource))
+        resource = self.stores[form(kind, revision)].get(identity)
+        return None if resource is None else self._shown(kind, deepcopy(resource), revision)
+
+    def _shown(self, kind: str, resource: Resource, revision: str) -> Resource:
+        resource, later = self._completed(kind, resource), to_come(kind, revision)
+        if later and isinstance(resource.get("attributes"), dict):
+            resource["attributes"] = without(resource["attributes"], later)
+        return resource
 
     def attributions(self, number: int) -> list[Resource]:
         """The attributions of an event, by its number."""

@@ -18,7 +18,7 @@ from .pages import Joined, Some, Source, Whole
 from .query import Query
 from .render import Renderer, dumped
 from .rules import Endpoint
-from .schema import NAMED_ONLY, RELATIONS, kinds, public
+from .schema import NAMED_ONLY, RELATIONS, SINCE, kinds, public, to_come
 
 REVISION = re.compile(r"\d{4}-\d\d-\d\d(\.[a-z]+)?")
 REVISION_LIFE = timedelta(days=2 * 365)
@@ -214,13 +214,20 @@ class Api:
         key = (self._account.version, revision + target)
         body = self._cache.get(key)
         if body is None:
-            absent = {kind: names - {*endpoint.fields.get(kind, ())} for kind, names in NAMED_ONLY.items()}
-            additional = rules.load(revision).additional | absent
-            renderer = Renderer(self._account, additional, endpoint.relationships, self._base)
+            renderer = Renderer(self._account, self._absent(revision, endpoint), endpoint.relationships, self._base)
             body = self._rendered(renderer, revision, endpoint, identities, path, parameters, asked)
             if endpoint.many:
                 self._cache.put(key, body)
         return body
+
+    def _absent(self, revision: str, endpoint: Endpoint) -> dict[str, frozenset[str]]:
+        """Attributes, by type, that an endpoint does not send unless `additional-fields` asks for them."""
+        absent = dict(rules.load(revision).additional)
+        for kind, names in NAMED_ONLY.items():
+            absent[kind] = absent.get(kind, frozenset()) | (names - {*endpoint.fields.get(kind, ())})
+        for kind in {name for told in SINCE.values() for name in told}:
+            absent[kind] = absent.get(kind, frozenset()) | to_come(kind, revision)
+        return absent
 
     def _link(self, path: str, parameters: Mapping[str, str]) -> str:
         told = urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)

@@ -277,6 +277,9 @@ def templates(make: Maker, count: int) -> list[Resource]:
                     "amp": None,
                     "created": iso(created),
                     "updated": iso(make.second(created)),
+                    "screenshot_url": f"https://images.example.com/templates/{place}.png?e=1&s=ü"
+                    if place % 3
+                    else None,
                     **definition,
                 },
                 "relationships": {},

@@ -173,17 +173,21 @@ class Sdk:
                 found[name] = self.states(data.name)
         return found
 
+    def of_type(self, kind: str) -> list[str]:
+        """The models of a type's records, those with the fewest fields first."""
+        return self._records.get(kind, [])
+
     @cached_property
-    def plain(self) -> dict[str, str]:
-        """Type -> the model of its records as they travel in answers to others, that with the fewest fields."""
-        found: dict[str, str] = {}
+    def _records(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
         for name in sorted(self._files):
-            if re.search(r"Response\w*ObjectResource$", name):
-                kind = self.states(name)
-                size = (len(self.attributes(name)), name)
-                if kind not in found or size < (len(self.attributes(found[kind])), found[kind]):
-                    found[kind] = name
-        return found
+            if re.search(r"Response\w*ObjectResource", name) and self.fields(name).keys() >= {"type", "id", "links"}:
+                found.setdefault(self.states(name), []).append(name)
+        return {kind: sorted(names, key=lambda name: len(self.attributes(name))) for kind, names in found.items()}
+
+    def plain(self, kind: str) -> str | None:
+        """The model of a type's records as they travel in answers to others: that with the fewest fields."""
+        return next((name for name in self.of_type(kind) if name.endswith("ObjectResource")), None)
 
     def operations(self) -> Iterator[Operation]:
         """Every operation that only reads, by path."""
@@ -256,7 +260,7 @@ def _filters(sdk: Sdk, operation: Operation, record: str, before: Endpoint | Non
     The SDK doesn't say which operators take lists. What takes the operators of the revision before takes its lists too;
     else `any` takes one, and `equals` where `any` is beside it.
     """
-    whole = sdk.attributes(record) or sdk.attributes(sdk.plain.get(sdk.states(record), record))
+    whole = sdk.attributes(record) or sdk.attributes(sdk.plain(sdk.states(record)) or record)
     found = {}
     for line in operation.told.get("filter", "").split("<br>")[2:]:
         field, listed, rest = re.match(r"`([^`]+)`: ((?:`[^`]+`(?:, )?)+) ?(.*)", line).groups()  # type: ignore[union-attr]
@@ -282,7 +286,7 @@ def _filters(sdk: Sdk, operation: Operation, record: str, before: Endpoint | Non
 
 def _fields(sdk: Sdk, operation: Operation, record: str, kind: str, before: Endpoint | None) -> list[str]:
     """What `fields[kind]` takes: the attributes at every depth, lists not entered."""
-    travels = TRAVELS_AS.get((operation.path, kind)) or sdk.plain.get(kind)
+    travels = TRAVELS_AS.get((operation.path, kind)) or sdk.plain(kind)
     model = record if sdk.states(record) == kind else travels
     found = {"id", *UNSHOWN.get((operation.path, kind), ())}
     for path, told in (sdk.attributes(model) if model else {}).items():
@@ -313,8 +317,9 @@ def _relationships(sdk: Sdk, record: str, include: list[str], before: Endpoint |
     own = sdk.relationships(record)
     found = {sdk.states(record): [*own]}
     for kind in (own[name] for name in include):
-        if kind not in found and kind in sdk.plain:
-            found[kind] = [*sdk.relationships(sdk.plain[kind])]
+        plain = sdk.plain(kind)
+        if kind not in found and plain:
+            found[kind] = [*sdk.relationships(plain)]
         elif kind not in found and before:
             # an attribution has no model
             found[kind] = [*before.relationships.get(kind, ())]

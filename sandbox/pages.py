@@ -15,7 +15,7 @@ from .filters import ORDER, Condition, bounds
 from .members import Members
 from .query import Query
 from .runs import Handle, listed, scan
-from .schema import DEFAULT_SORT, HIDDEN_UNLESS_ASKED, NESTED, SAME_ORDER
+from .schema import DEFAULT_SORT, HIDDEN_UNLESS_ASKED, NESTED, RELATIONS, SAME_ORDER
 from .store import Store, dig, is_time
 
 
@@ -61,6 +61,10 @@ class Whole:
             # the attribute says `send-email` where the filter's documentation says `SEND_EMAIL`
             found = self._store.values(number, field)
             return found + [str(value).upper().replace("-", "_") for value in found]
+        if (self.kind, field) == ("translation", "resource_type"):
+            return [str(self._store.values(number, "id")[0]).partition("::")[0]]
+        if (self.kind, field) == ("translation", "related_resource_id"):
+            return [target for name in RELATIONS[self.kind] for target in self._store.values(number, name)]
         return self._store.values(number, field)
 
     def quick(self, order: str) -> bool:

@@ -280,7 +280,9 @@ class ProfileStore(Store):
         }
         push = {"can_receive_push_marketing": x % 10 == 0, "consent": "SUBSCRIBED" if x % 10 == 0 else "UNSUBSCRIBED"}
         subscriptions: Resource = {
-            "email": {"marketing": marketing} | ({"open_tracking": open_tracking} if open_tracking else {}),
+            "email": {"marketing": marketing}
+            | ({"open_tracking": open_tracking} if open_tracking else {})
+            | ({"click_tracking": open_tracking} if open_tracking and x % 8 else {}),
             "sms": sms,
             "mobile_push": {"marketing": push | {"consent_timestamp": at if x % 10 == 0 else None}},
         }

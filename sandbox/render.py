@@ -12,7 +12,7 @@ from .moments import iso
 from .query import Query
 from .runs import Handle
 from .schema import RELATIONS, collection, public
-from .store import Resource
+from .store import Resource, without
 
 
 def dumped(value: Any) -> bytes:
@@ -37,7 +37,7 @@ class Renderer:
     """Writes records of an account.
 
     Args:
-        additional: attributes, by type, that are absent unless `additional-fields` asks for them.
+        additional: attributes, by type, that are absent unless `additional-fields` asks for them; dots lead into objects.
         relationships: those that the endpoint's answers have, by type.
         base: start of every link.
     """
@@ -83,7 +83,7 @@ class Renderer:
         if not isinstance(attributes, dict):
             return attributes
         left_out = self._additional.get(kind, frozenset()) - query.additional.get(kind, frozenset())
-        attributes = {name: value for name, value in attributes.items() if name not in left_out} | (extra or {})
+        attributes = without(attributes, left_out) | (extra or {})
         names = query.fields.get(kind)
         return attributes if names is None else sparse(attributes, names)
 

@@ -7,6 +7,9 @@ A type whose records another revision shows in another form has a kind for each 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+
+FIRST_REVISION = "2026-07-15"
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,21 @@ def public(kind: str) -> str:
     return kind.partition("@")[0]
 
 
+@cache
 def kinds(revision: str) -> dict[str, str]:
     """Path segment -> kind, as a revision shows them."""
     shown = [kind for kind in RELATIONS if kind.partition("@")[2] <= revision]
     return {collection(kind): kind for kind in sorted(shown)}
+
+
+def form(kind: str, revision: str) -> str:
+    """The kind that a type has in a revision: `campaign` -> `campaign@2026-10-15`."""
+    return kind if "@" in kind else kinds(revision)[collection(kind)]
+
+
+def to_come(kind: str, revision: str) -> frozenset[str]:
+    """Attributes of a kind that a revision does not have yet."""
+    return frozenset(name for since, names in SINCE.items() if since > revision for name in names.get(kind, ()))
 
 
 def collection(kind: str) -> str:
@@ -56,6 +70,17 @@ RELATIONS: dict[str, dict[str, Relation]] = {
         "flow-message": one("flow-message"),
         "flow-message-variation": one("flow-message"),
     },
+    "billing-usage": {},
+    "brand-button": {},
+    "brand-color": {},
+    "brand-email-default": {
+        "brand-button": one("brand-button"),
+        "brand-logo": one("brand-logo"),
+        "brand-social-group": one("brand-social-group"),
+    },
+    "brand-logo": {"image": one("image")},
+    "brand-social-group": {},
+    "brand-voice": {},
     "campaign": {"campaign-messages": Relation("campaign-message"), "tags": Relation("tag")},
     "campaign-message": {"campaign": one("campaign"), "template": one("template"), "image": one("image")},
     "campaign@2026-10-15": {
@@ -149,6 +174,9 @@ RELATIONS: dict[str, dict[str, Relation]] = {
     "tag-group": {"tags": Relation("tag")},
     "template": {},
     "template-universal-content": {},
+    "text-messaging-configuration": {},
+    "text-messaging-sender": {"text-messaging-sender-registration": one("text-messaging-sender-registration")},
+    "text-messaging-sender-registration": {"text-messaging-sender": one("text-messaging-sender")},
     "tracking-setting": {},
     "translation": {
         "campaign-variation": one("campaign-variation"),
@@ -194,12 +222,23 @@ UPDATED = {
     "segment": "updated",
     "template": "updated",
     "template-universal-content": "updated",
+    "text-messaging-configuration": "updated_at",
+    "text-messaging-sender-registration": "updated_at",
     "translation": "updated",
     "web-feed": "updated",
 }
 
 # Attributes that only some endpoints send: those whose sparse fields name them.
 NAMED_ONLY = {"flow-message": frozenset({"content", "definition", "name"}), "form": frozenset({"definition"})}
+
+# Attributes that came with a revision, by kind; dots lead into objects.
+SINCE: dict[str, dict[str, frozenset[str]]] = {
+    "2026-10-15": {
+        "coupon": frozenset({"assigner_configuration"}),
+        "profile": frozenset({"subscriptions.email.click_tracking"}),
+        "template": frozenset({"screenshot_url"}),
+    }
+}
 
 # Lists without a filter on this attribute leave out the records where it is true.
 HIDDEN_UNLESS_ASKED = {"campaign": "archived", "campaign@2026-10-15": "archived", "flow": "archived"}

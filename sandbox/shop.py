@@ -133,6 +133,9 @@ def coupons(make: Maker, profiles: list[str]) -> tuple[list[Resource], list[Reso
                     "external_id": name,
                     "description": None if place == 3 else f"{name} — für Käufe über 50 €",
                     "monitor_configuration": [{"low_balance_threshold": 500}, {}, None, None][place],
+                    "assigner_configuration": {"used": "ASSIGN_IF_EXPIRED", "unused_expired": "ALWAYS_ASSIGN"}
+                    if place % 2
+                    else None,
                 },
                 "relationships": {"coupon-codes": ids("coupon-code", [code["id"] for code in own])},
             }

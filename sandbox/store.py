@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,18 @@ def dig(value: Any, path: list[str]) -> list[Any]:
             return []
         value = value[name]
     return value if isinstance(value, list) else [value]
+
+
+def without(value: Resource, names: Iterable[str]) -> Resource:
+    """An object less some fields; dots lead into objects."""
+    kept = dict(value)
+    for name in names:
+        first, _, rest = name.partition(".")
+        if not rest:
+            kept.pop(first, None)
+        elif isinstance(kept.get(first), dict):
+            kept[first] = without(kept[first], [rest])
+    return kept
 
 
 def found_in(kind: str, resource: Resource, field: str) -> list[Any]:

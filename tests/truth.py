@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import yaml
 
 from sandbox import Account
-from sandbox.schema import RELATIONS
 from sources.klaviyo.revisions import DEFAULT_REVISION
 from tests.journeys import sql
 
@@ -230,15 +229,13 @@ class Seen:
     def __init__(self, account: Account, revision: str) -> None:
         self.account = account
         self.revision = revision
-        shown = sorted(kind for kind in RELATIONS if "@" in kind and kind.partition("@")[2] <= revision)
-        self._kinds = {kind.partition("@")[0]: kind for kind in shown}
         self.channel, self.members = account.channel, account.members
 
     def records(self, kind: str) -> Iterator[Row]:
-        return self.account.records(self._kinds.get(kind, kind))
+        return self.account.records(kind, self.revision)
 
     def record(self, kind: str, identity: str) -> Row | None:
-        return self.account.record(self._kinds.get(kind, kind), identity)
+        return self.account.record(kind, identity, self.revision)
 
 
 def contract(report: str, revision: str = DEFAULT_REVISION) -> Contract:
