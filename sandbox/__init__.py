@@ -7,8 +7,9 @@
     with Sandbox(account) as server:
         ...  # http requests to server.url with the key pk_sandbox
 
-It follows Klaviyo's rules, extracted from Klaviyo's OpenAPI file, and knows nothing of any client. `python -m sandbox`
-runs it from the command line.
+It follows Klaviyo's rules, extracted from Klaviyo's OpenAPI file or official SDK, and knows nothing of any client. The
+header `revision` of a request chooses the revision of the API: one account, seen through each. `python -m sandbox` runs
+it from the command line.
 """
 
 from .account import Account
