@@ -28,9 +28,6 @@ def heal(working_dir: Path) -> None:
     for file in (working_dir / "schemas").glob("*"):
         if not file.name.endswith(".schema.json"):
             file.unlink()
-    for file in (load / "normalized").glob("*/pending_transitions/*"):
-        if "." not in file.name:
-            file.unlink()
     # Extracts that died before they were complete: dlt never looks at them again, they only take space.
     for folder in normalize.glob("*"):
         if folder.is_dir() and folder.name != "extracted":
@@ -67,7 +64,8 @@ def purge(pipeline: dlt.Pipeline) -> None:
     """Delete the rows of data jobs that may have been written but are not known to be complete.
 
     dlt runs such a job again, which would double its rows in the table or, for merges and replaces, in the staging
-    table. Relies on one file a table and package.
+    table. Where a setting of dlt's cuts a table into several files, all of them are loaded again: rows know their load,
+    not their file.
     """
     # dlt has no public door to the files of a pending package.
     packages = pipeline._get_load_storage().normalized_packages
@@ -77,7 +75,8 @@ def purge(pipeline: dlt.Pipeline) -> None:
             job = ParsedLoadJobFileName.parse(path)
             if job.file_format == "sql" or packages.load_pending_transition(load_id, Path(path).name) is not None:
                 continue
-            with pipeline.destination_client(schema.name) as client:
+            # Of the package's own schema: the pipeline's may merge by now what this package appends.
+            with pipeline._get_destination_clients(schema)[0] as client:
                 if not isinstance(client, WithSqlClient):
                     continue
                 staged = isinstance(client, WithStagingDataset) and client.should_load_data_to_staging_dataset(
@@ -88,6 +87,12 @@ def purge(pipeline: dlt.Pipeline) -> None:
                         _delete(client.sql_client, job.table_name, load_id)
                 else:
                     _delete(client.sql_client, job.table_name, load_id)
+            for state, other in packages.list_job_with_states_for_table(load_id, job.table_name):
+                if other.file_format == "sql":
+                    continue
+                packages.clear_pending_transition(load_id, other.file_name())
+                if state == "completed_jobs":
+                    packages._move_job(load_id, "completed_jobs", "new_jobs", other.file_name())
 
 
 def _delete(sql: SqlClientBase[Any], table_name: str, load_id: str) -> None:

@@ -20,7 +20,7 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from pipelines.klaviyo_recovery import heal, recover
-from pipelines.klaviyo_warehouse import duckdb_file, prepare
+from pipelines.klaviyo_warehouse import duckdb_file, never_loaded, prepare
 from sources.klaviyo import config, source_of, state
 from sources.klaviyo.custom import settings_from
 from sources.klaviyo.errors import KlaviyoError
@@ -186,6 +186,9 @@ def run(
     reading = Run(settings, clock=clock, rows=package_rows, seconds=PACKAGE_S, raise_errors=False)
     for name in settings.reports:
         reading.add(name, state.of_report(pipeline.state, name))
+        planned = reading.plans[name]
+        if never_loaded(pipeline, planned, _covered(pipeline.state, planned.report)):
+            reading.append(name)
     # What exists now stays; the collector need not walk it again and again.
     gc.freeze()
     reading.start()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from dlt.common.storages.load_package import PackageStorage
 from dlt.common.storages.load_storage import LoadStorage
 from dlt.destinations.job_client_impl import SqlJobClientBase
@@ -16,6 +18,7 @@ from dlt.pipeline.pipeline import Pipeline
 
 from pipelines import klaviyo_run
 from sources.klaviyo import engine
+from sources.klaviyo.engine import Output
 from tests.journeys import KEY, FakeClock, home
 
 DIED = 9
@@ -60,20 +63,29 @@ def die(step: str, before: bool, nth: int, about: str = "") -> None:
     setattr(owner, name, deadly)
 
 
-def work(folder: Path, url: str, moment: datetime, flags: dict[str, Any], death: Death | None = None) -> None:
+def in_pieces(drain: Callable[[Output], list[pa.Table]]) -> Callable[[Output], list[pa.Table]]:
+    """What waits to be loaded in tables of a few rows, however much it is."""
+    return lambda output: [t.slice(n, 20) for t in drain(output) for n in range(0, t.num_rows, 20)]
+
+
+def work(
+    folder: Path, url: str, moment: datetime, flags: dict[str, Any], death: Death | None = None, config: str = ""
+) -> None:
     """Run to the end, unless somebody kills this process.
 
     Args:
         url: of the sandbox.
         moment: the present.
         death: arguments of `die`; None to live on.
+        config: TOML, dlt's settings.
     """
     if death is not None:
         die(*death)
     engine._ROWS_PER_TABLE = 20
+    setattr(Output, "drain", in_pieces(Output.drain))  # noqa: B010 - mypy takes it for a bound method
     klaviyo_run._WORTH_LOADING_ROWS = 40
     clock = FakeClock(moment)
-    with home(folder):
+    with home(folder, config):
         settings = klaviyo_run.load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
         pipeline = klaviyo_run.open_pipeline("klaviyo", pipelines_dir=str(folder / "pipelines"))
         outcomes = klaviyo_run.run(pipeline, settings, clock=clock, package_rows=60)

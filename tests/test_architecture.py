@@ -36,6 +36,7 @@ FLOORS = {
     "engine": 3,
     "lookups": 3,
     "metrics": 3,
+    "novelty": 2,
     "config": 4,
     "state": 4,
     "resources": 4,

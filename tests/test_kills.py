@@ -172,3 +172,58 @@ def test_a_death_at_any_step_of_a_load_is_made_good_by_the_next_run(journey: Jou
         # One more period each time, and none twice.
         assert journey.sql("SELECT count(*) FROM klaviyo.list_profiles") == [(members + number,)], death
     assert died >= len(WORST)
+
+
+#: Around the job that appends, and with the folder of what was to be taken back kept or wiped.
+APPENDING: list[Death] = [
+    ("job started", False, 1, r"^events\..*parquet"),
+    ("job marked", True, 1, r"^events\..*parquet"),
+    ("job marked", False, 1, r"^events\..*parquet"),
+    ("job completed", False, 1, r"^events\..*parquet"),
+    ("load recorded", True, 1),
+]
+
+
+@pytest.mark.parametrize("wipes", [False, True], ids=["folder-kept", "folder-wiped"])
+def test_events_that_were_appended_are_there_once_after_a_death_at_any_step(journey: Journey, wipes: bool) -> None:
+    # Each run reads an earlier week, of which nothing was ever loaded.
+    flags = FLAGS | {"lookback_days": 0, "split_by": "day", "reports": ["events", "tags"]}
+    start, died = datetime(2026, 6, 15, tzinfo=UTC), 0
+    journey.load(**flags | {"start_date": start})
+    deaths = APPENDING + [death for death in DEATHS if death not in WORST]
+    for death in deaths:
+        start -= timedelta(days=9)
+        flags["start_date"] = start
+        for hours in range(200):
+            journey.account.add("event", {"attributes": {"datetime": start + timedelta(hours=hours)}})
+        process = PROCESSES.Process(
+            target=work, args=(journey.folder, journey.server.url, journey.clock.now(), flags, death)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode in (DIED, 0), death
+        died += process.exitcode == DIED
+        if wipes:
+            shutil.rmtree(journey.pipelines_dir)
+        journey.load(**flags)
+        wanted = truth.expected(journey.account, "events", start, journey.clock.now() - LAG)
+        assert truth.differences(truth.loaded(journey.folder, "events", "true"), wanted) == [], death
+    assert died >= len(APPENDING)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["appended", "merged"])
+def test_a_table_in_several_files_is_loaded_once_after_a_death_between_them(journey: Journey, again: bool) -> None:
+    flags = FLAGS | {"reports": ["events"], "reread": again}
+    if again:
+        journey.load(**flags)
+    death: Death = ("job marked", True, 2, r"^events\..*parquet")
+    config = "[data_writer]\nfile_max_items = 20\n"
+    process = PROCESSES.Process(
+        target=work, args=(journey.folder, journey.server.url, journey.clock.now(), flags, death, config)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == DIED
+    journey.load(**flags)
+    wanted = truth.expected(journey.account, "events", START, journey.clock.now() - LAG)
+    assert truth.differences(truth.loaded(journey.folder, "events", "true"), wanted) == []

@@ -49,7 +49,7 @@ _TABLE = (
         doc="People you can message, one row each.",
     ),
     Endpoint(
-        "events", "/api/events", "event", rate=XL, page_size=1000, cursor=Cursor("datetime"),
+        "events", "/api/events", "event", rate=XL, page_size=1000, cursor=Cursor("datetime", fixed=True),
         scopes=("events:read",),
         doc="What people did or received, one row an event.",
     ),

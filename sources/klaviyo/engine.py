@@ -30,6 +30,7 @@ from .limits import Clock, Governor, SystemClock
 from .listings import Listings
 from .lookups import Lookups
 from .metrics import Metrics
+from .novelty import Novelty
 from .raw import RawShaper
 from .reports import contract_of, cursor_column, endpoint_of, lineage, lookup_of, rate_of, windows_endpoint
 from .settings import ReportSettings, Settings
@@ -96,6 +97,7 @@ class Chain:
         waiting: pages fetched and not decoded.
         children: chains that have to end before this one counts as read.
         shared: other reports go through the very same pages, so that it is not cut.
+        novelty: report -> whether its rows from here are all new, where that matters.
     """
 
     read: Read
@@ -115,6 +117,7 @@ class Chain:
     fetched: bool = False
     done: bool = False
     shared: bool = False
+    novelty: dict[str, Novelty] = field(default_factory=dict)
     asked: Window = field(init=False)
     room: threading.Condition = field(init=False)
 
@@ -174,17 +177,27 @@ class Taken:
         tables: Arrow tables.
         covered: what is loaded of the period once these rows are, or None where nothing is remembered.
         ended: nothing more will come.
+        refused: there are rows that must not be appended, and that is what was asked for.
     """
 
     tables: list[pa.Table]
     covered: list[Window] | None
     ended: bool
+    refused: bool = False
 
 
 class Output:
-    """The rows of one report on their way from the decoder to the loader."""
+    """The rows of one report on their way from the decoder to the loader.
 
-    def __init__(self, report: Report, settings: ReportSettings, covered: Sequence[Window], whole: bool) -> None:
+    Attributes:
+        new: whether every row so far is the first and only one with its key in the whole table, so that rows may be
+            appended. Once one may not be, this one and all that follow are to be merged: only a merge finds its like.
+    """
+
+    def __init__(
+        self, report: Report, settings: ReportSettings, covered: Sequence[Window], whole: bool, new: bool
+    ) -> None:
+        self.new = new
         self.report = report
         self.settings = settings
         self.whole = whole
@@ -211,9 +224,10 @@ class Output:
         contract = self.shaper.contract
         return contract.primary_key or [c.name for c in contract.columns if c.path == "id" or "context." in c.path]
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, table: pa.Table, chain: Chain) -> None:
         if table.num_rows == 0 or self.dropped:
             return
+        self.new = self.new and self._is_new(table, chain)
         self.rows += table.num_rows - deletions(table)
         if self.spool is not None:
             self.spool.add(table)
@@ -221,6 +235,12 @@ class Output:
         self.buffer.append(table)
         self.buffered_rows += table.num_rows
         self.buffered_bytes += table.nbytes
+
+    def _is_new(self, table: pa.Table, chain: Chain) -> bool:
+        if self.cursor_column is None or chain.parent is not None:
+            return False
+        (key,) = self._key()
+        return chain.novelty.setdefault(self.report.name, Novelty(key, self.cursor_column)).holds(table, chain.window)
 
     def drain(self) -> list[pa.Table]:
         tables, self.buffer, self.buffered_rows, self.buffered_bytes = self.buffer, [], 0, 0
@@ -476,24 +496,26 @@ class Engine:
         self._crash: BaseException | None = None
         self._decoder: threading.Thread | None = None
 
-    def start(self, plans: Iterable[tuple[Report, ReportSettings, Sequence[Window], Sequence[Window], bool]]) -> None:
+    def start(
+        self, plans: Iterable[tuple[Report, ReportSettings, Sequence[Window], Sequence[Window], bool, bool]]
+    ) -> None:
         """Begin to read reports.
 
         Args:
-            plans: a report, its settings, the windows to read, what is covered without them, and whether it has
-                to be loaded as a whole.
+            plans: a report, its settings, the windows to read, what is covered without them, whether it has to be
+                loaded as a whole, and whether the table has no row of these windows.
         """
         metrics = Metrics(self.client)
         found = [(*metrics.resolved(plan[0]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans]
         with self._lock:
             new: dict[tuple[object, ...], Read] = {}
-            for asked, error, report, settings, windows, covered, whole in found:
+            for asked, error, report, settings, windows, covered, whole, new_windows in found:
                 read = Read(asked, settings, windows, self._lock)
                 if error is not None:
                     read.errors.append((windows[0], error))
                     read.break_at(BEGINNING)
                 read = new.setdefault((read.key, whole), read)
-                output = Output(report, settings, covered, whole)
+                output = Output(report, settings, covered, whole, new_windows)
                 read.outputs.append(output)
                 self.outputs[report.name] = output
             share_listings(new.values())
@@ -531,11 +553,12 @@ class Engine:
         output = self.outputs[report]
         return next(read for read in self.reads if output in read.outputs)
 
-    def take(self, report: str, *, last: bool) -> Taken:
+    def take(self, report: str, *, last: bool, append: bool = False) -> Taken:
         """What can be loaded of a report now.
 
         Args:
             last: take everything that is decoded, since the load package ends.
+            append: the rows will be appended, so they have to be new.
         """
         with self._lock:
             if self._crash is not None:
@@ -544,6 +567,8 @@ class Engine:
             ended = read.ended
             if output.whole:
                 return Taken([], None, ended)
+            if append and not output.new:
+                return Taken([], None, False, refused=True)
             enough = output.buffered_rows >= _ROWS_PER_TABLE or output.buffered_bytes >= _BYTES_PER_TABLE
             # Many reports with little each can fill the memory too: nothing more comes until some of it is taken.
             enough = enough or (output.buffered_rows > 0 and self.full())
@@ -713,7 +738,7 @@ class Engine:
                 if output.cursor_column is not None:
                     table = without(table, output.cursor_column, surplus)
                 output.misfits.update(result.misfits)
-                output.add(table)
+                output.add(table, chain)
 
     def _take_parents(self, page: _Fetched) -> None:
         chain, read = page.chain, page.chain.read

@@ -54,6 +54,7 @@ class Plan:
         covered: what is loaded and not read again.
         whole: loaded as a whole, once all of it is read.
         settings: as given, or as the extract method needs them.
+        new: the table has no row of these windows, and none of its rows will ever come into them: to be appended.
     """
 
     report: Report
@@ -61,6 +62,7 @@ class Plan:
     windows: Sequence[Window]
     covered: Sequence[Window]
     whole: bool
+    new: bool = False
 
 
 def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Window]) -> Plan:
@@ -133,7 +135,22 @@ class Run:
         """Begin to read what was added since the last call."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self.engine.start((p.report, p.settings, p.windows, p.covered, p.whole) for p in waiting)
+            self.engine.start((p.report, p.settings, p.windows, p.covered, p.whole, p.new) for p in waiting)
+
+    def append(self, name: str) -> None:
+        """Let the rows of a report that was added be appended as long as they are new. To be called before `start`.
+
+        Whoever calls it answers for it that its windows are not in the table, and for taking back the rows of a load
+        that was interrupted.
+        """
+        made = self.plans[name]
+        self.plans[name] = replace(made, new=True)
+        self._waiting = [self.plans[waiting.report.name] for waiting in self._waiting]
+
+    def appends(self, name: str) -> bool:
+        """Whether the next load package may append the rows of a report."""
+        output = self.engine.outputs.get(name)
+        return output is not None and output.new
 
     def begin_package(self) -> None:
         self._package_rows = 0
@@ -146,8 +163,12 @@ class Run:
             or (self._seconds is not None and self.clock.monotonic() - self._package_started_s >= self._seconds)
         )
 
-    def rows(self, name: str) -> Iterator[Any]:
-        """The tables of one report for one load package; None while there is nothing yet, so that others go on."""
+    def rows(self, name: str, append: bool = False) -> Iterator[Any]:
+        """The tables of one report for one load package; None while there is nothing yet, so that others go on.
+
+        Args:
+            append: the load package appends them, so it ends before the first row that would have to be merged.
+        """
         resource_state = dlt.current.resource_state()
         if self.add(name, resource_state):
             # Once every selected resource was asked, they start together: side by side, and sharing requests.
@@ -158,22 +179,22 @@ class Run:
             if output.whole:
                 yield from self._whole(name, output, resource_state)
             else:
-                yield from self._windowed(name, output, resource_state)
+                yield from self._windowed(name, output, resource_state, append)
         except GeneratorExit:
             # The load failed elsewhere, or somebody wanted to see a few rows only.
             self.engine.drop(name)
             raise
 
-    def _windowed(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[Any]:
+    def _windowed(self, name: str, output: Output, resource_state: dict[str, Any], append: bool) -> Iterator[Any]:
         first = not resource_state
         while True:
             last = self.package_ends()
-            taken = self.engine.take(name, last=last)
+            taken = self.engine.take(name, last=last, append=append)
             for table in taken.tables:
                 first = False
                 self._package_rows += table.num_rows
                 yield self._fitted(output, table)
-            if taken.ended or last:
+            if taken.ended or last or taken.refused:
                 break
             if not taken.tables:
                 yield None
@@ -181,6 +202,9 @@ class Run:
         if first:
             # The table exists, with all its columns, even if the account has no such records.
             yield self._empty(output)
+        if taken.refused:
+            # What is covered includes the rows that wait to be merged; they bring it with them.
+            return
         by = dated_by(output.report)
         loaded, covered = state.covered(resource_state, by), taken.covered or []
         # What is read again and was not reached is to be read by the next run. Where this one got no further than the
@@ -244,13 +268,14 @@ def resource(run: Run, name: str) -> DltResource:
         if not inferred or column.primary_key
     }
     disposition: Any
+    append = run.appends(name)
     if report.history:
         columns[ROW_VERSION] = {"data_type": "text", "nullable": False, "description": "What dlt compares rows by."}
         disposition = {"disposition": "merge", "strategy": "scd2", "row_version_column_name": ROW_VERSION}
     elif not is_windowed(report) or settings.extract == "all":
         disposition = {"disposition": "replace"}
     else:
-        disposition = {"disposition": "merge", "strategy": "delete-insert"}
+        disposition = "append" if append else {"disposition": "merge", "strategy": "delete-insert"}
         if report.each is not None:
             columns[DELETED]["hard_delete"] = True
         cursor = endpoint_of(report).cursor
@@ -260,7 +285,7 @@ def resource(run: Run, name: str) -> DltResource:
                 # A user may have lifted the same value into a column of another name.
                 break
     return dlt.resource(
-        run.rows(name),
+        run.rows(name, append),
         name=name,
         columns=columns,
         primary_key=contract.primary_key,

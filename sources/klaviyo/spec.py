@@ -32,6 +32,7 @@ class Cursor:
         from_start: read from the beginning of the account on a first run, whatever the start date
             (dimensions that other rows point at).
         always: the field stands in the filter even where nothing bounds it: without it other records would come too.
+        fixed: whether a record has the same value for good, so that it belongs to one period and to no other.
     """
 
     field: str
@@ -39,6 +40,7 @@ class Cursor:
     ascending: bool = True
     from_start: bool = False
     always: bool = False
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
