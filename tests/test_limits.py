@@ -57,7 +57,8 @@ def test_a_shared_key_is_refused_in_less_than_one_of_a_hundred_requests_and_noth
     ours, others = simulate(rate, counting, other, minutes=minutes)
     assert ours.share_refused < 0.01
     assert used(rate, minutes, ours, others) >= 0.95
-    assert 0.45 <= used(rate, minutes, ours) <= 0.65
+    # Whoever sends evenly comes by a place left over less often than whoever asks again and again.
+    assert 0.45 <= used(rate, minutes, ours) <= 2 / 3
 
 
 @pytest.mark.parametrize("counting", ["clock", "first"])
