@@ -1,6 +1,6 @@
 """`python -m benchmarks.server`: Klaviyo's events endpoint at memory speed, for measuring clients.
 
-Knows `/api/events` alone, and little of what Klaviyo refuses: the sandbox is the one to test against. Filters on
+Knows `/api/events` and lists with their members, and little of what Klaviyo refuses: the sandbox is the one to test against. Filters on
 `datetime` with all four comparisons, `sort=datetime`, page tokens, `page[size]` up to 1000, `include`. `/stats` tells
 what was asked for.
 """
@@ -19,13 +19,15 @@ import threading
 import time
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import get_args
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from benchmarks.made_up import Events, Shape
+from benchmarks.made_up_members import Lists
 from sandbox.limits import Limiter
 
 #: Klaviyo's limits for this endpoint, requests a second and a minute.
@@ -53,16 +55,25 @@ class Server:
         latency_s: wait of each answer.
         limits: whether Klaviyo's rate limits hold.
         gzip: whether answers are compressed.
-        page_rows: the most events a page, whatever is asked for.
+        page_rows: the most events a page, whatever is asked for; of members as many.
+        lists: makes the lists, from the base address.
     """
 
     def __init__(
-        self, events: int, shape: Shape, latency_s: float, limits: bool, gzip: bool, page_rows: int = _MOST_PER_PAGE
+        self,
+        events: int,
+        shape: Shape,
+        latency_s: float,
+        limits: bool,
+        gzip: bool,
+        page_rows: int = _MOST_PER_PAGE,
+        lists: Callable[[str], Lists] | None = None,
     ) -> None:
         self._latency_s, self._limits, self._gzip, self._page_rows = latency_s, limits, gzip, page_rows
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._events = Events(events, shape, self.url)
+        self._lists = lists(self.url) if lists else None
         self._lock = threading.Lock()
         self._limiter = Limiter()
         self._counts = {"requests": 0, "refused": 0, "connections": 0, "bytes": 0, "rows": 0}
@@ -99,11 +110,14 @@ class Server:
         parts = urlsplit(target)
         if parts.path == "/stats":
             return "200 OK", {}, json.dumps(self._stats()).encode()
+        if parts.path.startswith("/change/") and self._lists is not None:
+            self._lists.change(int(parts.path.rpartition("/")[2]))
+            return "200 OK", {}, b"{}"
         if self._latency_s:
             time.sleep(self._latency_s)
         headers = dict(_HUGE)
         if self._limits:
-            verdict = self._limiter.ask(("events",), BURST, STEADY)
+            verdict = self._limiter.ask(*_limit(parts.path))
             headers = dict(verdict.headers)
             if not verdict.allowed:
                 with self._lock:
@@ -131,6 +145,11 @@ class Server:
             return {**self._counts, "answered_s": self._answered_s}
 
     def _page(self, path: str, parameters: dict[str, str]) -> tuple[bytes, int]:
+        if self._lists is not None and path.startswith("/api/lists"):
+            _, _, _, *below = path.rstrip("/").split("/")
+            return (
+                self._lists.members(below[0], parameters, self._page_rows) if below else self._lists.listing(parameters)
+            )
         if path.rstrip("/") != "/api/events":
             raise _Refused(f"there is no {path} here")
         if parameters.get("sort", "datetime") != "datetime":
@@ -168,6 +187,13 @@ class Server:
         return first, stop
 
 
+def _limit(path: str) -> tuple[tuple[str, ...], int, int]:
+    """The bucket that a request counts in, requests a second and a minute."""
+    if path.startswith("/api/lists"):
+        return ("members" if path.endswith("/profiles") else "lists",), 75, 750
+    return ("events",), BURST, STEADY
+
+
 def _error(status: str, detail: str) -> bytes:
     return json.dumps({"errors": [{"status": status, "code": "benchmark", "title": detail, "detail": detail}]}).encode()
 
@@ -192,6 +218,11 @@ class Served:
         assert isinstance(found, list)  # noqa: S101 - for the type checker
         return found
 
+    def change(self, members: int) -> None:
+        """Let so many members leave every list, and as many join."""
+        with urllib.request.urlopen(f"{self.url}/change/{members}"):  # noqa: S310 - our own address
+            pass
+
     def _all(self) -> dict[str, int | list[float]]:
         with urllib.request.urlopen(f"{self.url}/stats") as answer:  # noqa: S310 - our own address
             found: dict[str, int | list[float]] = json.load(answer)
@@ -207,6 +238,8 @@ def serving(
     limits: bool = False,
     gzip: bool = False,
     page_rows: int = _MOST_PER_PAGE,
+    lists: int = 0,
+    memberships: int = 0,
 ) -> Iterator[Served]:
     """A server in a process of its own, for as long as the block lasts."""
     command = [sys.executable, "-m", "benchmarks.server", "--events", str(events), "--shape", shape]
@@ -215,6 +248,10 @@ def serving(
         str(latency_ms),
         "--page-rows",
         str(page_rows),
+        "--lists",
+        str(lists),
+        "--memberships",
+        str(memberships),
         *["--limits"] * limits,
         *["--gzip"] * gzip,
     ]
@@ -235,10 +272,15 @@ def main() -> None:
     parser.add_argument("--limits", action="store_true", help="Klaviyo's rate limits")
     parser.add_argument("--gzip", action="store_true", help="compress the answers")
     parser.add_argument("--page-rows", type=int, default=_MOST_PER_PAGE, help="the most events a page")
+    parser.add_argument("--lists", type=int, default=0)
+    parser.add_argument("--memberships", type=int, default=0, help="of all lists together")
     given = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    server = Server(given.events, given.shape, given.latency_ms / 1000, given.limits, given.gzip, given.page_rows)
+    lists = partial(Lists, given.lists, given.memberships) if given.lists else None
+    server = Server(
+        given.events, given.shape, given.latency_ms / 1000, given.limits, given.gzip, given.page_rows, lists
+    )
     print(server.url, flush=True)
     server.serve()
 

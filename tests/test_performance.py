@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.made_up import DAYS, END, Shape
+from benchmarks.made_up_members import Lists
 from benchmarks.server import KEY as BENCHMARK_KEY
 from benchmarks.server import Server
 from pipelines.klaviyo_cost import cost_of
-from pipelines.klaviyo_run import load_settings, plan
+from pipelines.klaviyo_run import Outcome, load_settings, plan
 from pipelines.klaviyo_run import run as run_loop
 from sandbox import Account
 from sandbox.server import _Handler
@@ -153,11 +155,8 @@ def test_slow_answers_bring_more_threads(tmp_path: Path) -> None:
 # --- windows
 
 
-@pytest.mark.parametrize("shape", ["even", "bursty"])
-def test_cutting_dense_periods_costs_few_requests_and_hardly_an_empty_one(shape: Shape, tmp_path: Path) -> None:
-    events, page_rows = 9_000, 25
-    server = Server(events, shape, latency_s=0.01, limits=False, gzip=False, page_rows=page_rows)
-    threading.Thread(target=server.serve, daemon=True).start()
+def read_from(server: Server, tmp_path: Path, *reports: str) -> tuple[list[Outcome], list[int]]:
+    """A run over a server of the benchmarks, in this process; the outcomes, and how many rows each answer held."""
     sizes: list[int] = []
     page = server._page
 
@@ -167,17 +166,46 @@ def test_cutting_dense_periods_costs_few_requests_and_hardly_an_empty_one(shape:
         return body, rows
 
     server._page = counted  # type: ignore[method-assign]
+    threading.Thread(target=server.serve, daemon=True).start()
     with home(tmp_path):
-        journey = Journey(tmp_path, small_account(FakeClock()), FakeClock())
+        journey = Journey(tmp_path, small_account(FakeClock()), FakeClock(END))
         flags = {
-            "base_url": server.url, "api_key": BENCHMARK_KEY, "reports": ["events"], "lookback_days": 0,
+            "base_url": server.url, "api_key": BENCHMARK_KEY, "reports": list(reports), "lookback_days": 0,
             "start_date": (END - timedelta(days=DAYS)).isoformat(), "end_date": END.isoformat(),
         }  # fmt: skip
-        (outcome,) = run_loop(journey.pipeline(), load_settings("klaviyo", flags, clock=journey.clock))
+        outcomes = run_loop(
+            journey.pipeline(), load_settings("klaviyo", flags, clock=journey.clock), clock=journey.clock
+        )
         journey.close()
+    return outcomes, sizes
+
+
+@pytest.mark.parametrize("shape", ["even", "bursty"])
+def test_cutting_dense_periods_costs_few_requests_and_hardly_an_empty_one(shape: Shape, tmp_path: Path) -> None:
+    events, page_rows = 9_000, 25
+    server = Server(events, shape, latency_s=0.01, limits=False, gzip=False, page_rows=page_rows)
+    (outcome,), sizes = read_from(server, tmp_path, "events")
     assert outcome.rows == events
     assert len(sizes) <= 1.25 * events / page_rows
     assert sum(size == 0 for size in sizes) <= 12
+
+
+def test_large_lists_are_cut_and_small_ones_cost_a_request_each(tmp_path: Path) -> None:
+    lists, memberships, page_rows = 60, 10_000, 25
+    server = Server(
+        0,
+        "even",
+        latency_s=0.01,
+        limits=False,
+        gzip=False,
+        page_rows=page_rows,
+        lists=partial(Lists, lists, memberships),
+    )
+    outcomes, sizes = read_from(server, tmp_path, "lists", "list_profiles")
+    assert [outcome.rows for outcome in outcomes] == [lists, memberships]
+    # Ten lists of 28 pages, fifty of 3, and the lists themselves, ten a page and once for both reports.
+    least = 10 * 28 + 50 * 3 + lists // 10
+    assert least <= len(sizes) <= 1.15 * least
 
 
 def test_a_sparse_account_is_read_in_a_handful_of_requests(tmp_path: Path) -> None:

@@ -51,9 +51,10 @@ class Spool:
         self._flush()
         self._writer.close()
         hashes = np.concatenate(self._hashes) if self._hashes else np.empty(0, np.uint64)
-        values, counts = np.unique(hashes, return_counts=True)
         # Two keys may share a hash; then both are looked at closely, no more.
-        suspects = values[counts > 1]
+        ordered = np.sort(hashes)
+        suspects = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        del ordered
         winners = self._winners(hashes, suspects) if len(suspects) else {}
         position = 0
         for table in self._read():
