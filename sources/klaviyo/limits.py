@@ -20,7 +20,7 @@ from .errors import DailyQuotaExhausted, RateLimited
 from .spec import Rate
 
 # A request sent at the end of one window can arrive in the next: spans a little longer than the windows absorb it.
-_BURST_SPAN_S = 1.05
+_BURST_SPAN_S = 1.15
 _STEADY_SPAN_S = 60.25
 _STEADY_S = 60.0
 #: The moment that a window ends is known to a second, and to the way of the answer.
