@@ -195,8 +195,9 @@ class Account:
         read_from = sum(self._stores[kind].version for kind in omni.SOURCES)
         if read_from != self._derived_from:
             with self._deriving:
-                omni.derive(self._stores, self._derived)
-                self._derived_from = read_from
+                if read_from != self._derived_from:
+                    omni.derive(self._stores, self._derived)
+                    self._derived_from = read_from
         return self._stores
 
     def _group_size(self, kind: str, place: int) -> int:

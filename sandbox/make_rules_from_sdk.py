@@ -284,7 +284,7 @@ def _filters(sdk: Sdk, operation: Operation, record: str, before: Endpoint | Non
     return found
 
 
-def _fields(sdk: Sdk, operation: Operation, record: str, kind: str, before: Endpoint | None) -> list[str]:
+def _fields(sdk: Sdk, operation: Operation, record: str, kind: str, before: tuple[Endpoint, ...]) -> list[str]:
     """What `fields[kind]` takes: the attributes at every depth, lists not entered."""
     travels = TRAVELS_AS.get((operation.path, kind)) or sdk.plain(kind)
     model = record if sdk.states(record) == kind else travels
@@ -292,7 +292,7 @@ def _fields(sdk: Sdk, operation: Operation, record: str, kind: str, before: Endp
     for path, told in (sdk.attributes(model) if model else {}).items():
         found.add(path)
         if told == Kind("Dict"):
-            below = (*(before.fields.get(kind, ()) if before else ()), *SHAPES.get((kind, path), ()))
+            below = [*SHAPES.get((kind, path), ()), *(name for old in before for name in old.fields.get(kind, ()))]
             found |= {name for name in below if name.startswith(f"{path}.")}
     return sorted(found)
 
@@ -332,7 +332,8 @@ def extract(sdk: Sdk, before: rules.Rules | None = None) -> Rule:
     Args:
         before: the rules of the revision before, for what the SDK does not tell.
     """
-    earlier = {(endpoint.path, endpoint.method): endpoint for endpoint in (before.endpoints if before else ())}
+    old = before.endpoints if before else ()
+    earlier = {(endpoint.path, endpoint.method): endpoint for endpoint in old}
     enums: list[list[str]] = []
     endpoints = []
 
@@ -368,7 +369,7 @@ def extract(sdk: Sdk, before: rules.Rules | None = None) -> Rule:
             elif query == "page[cursor]":
                 rule["cursor"] = True
             elif grouped and grouped[1] == "fields":
-                names = _fields(sdk, operation, record, grouped[2], known)
+                names = _fields(sdk, operation, record, grouped[2], old)
                 rule.setdefault("fields", {})[grouped[2]] = pooled(names)
             elif grouped:
                 told = operation.told["additional_fields_" + grouped[2].replace("-", "_")]
