@@ -15,16 +15,18 @@ from sources.klaviyo.reports import (  # noqa: E402 - after the path is set
     contract_of,
     described,
     endpoint_of,
+    figure_settings,
     is_windowed,
     lineage,
     lookup_of,
     rate_of,
+    scopes_of,
     windows_endpoint,
 )
 from sources.klaviyo.reports import reports as predefined  # noqa: E402
 from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS  # noqa: E402
-from sources.klaviyo.settings import ACCOUNT_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
-from sources.klaviyo.spec import Report  # noqa: E402
+from sources.klaviyo.settings import ACCOUNT_SETTINGS, FIGURE_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
+from sources.klaviyo.spec import Rate, Report  # noqa: E402
 from sources.klaviyo.windows import SplitBy  # noqa: E402
 
 HEADER = "<!-- Written by docs/generate.py (make docs). Change the code, not this file. -->\n"
@@ -79,6 +81,37 @@ def configuration() -> str:
             rate = endpoint_of(report).dearer.get(option)
             cost = f"lowers its rate to {rate.burst} requests a second and {rate.steady} a minute" if rate else ""
             lines.append(f"| `{report.name}` | `{option}` | asks Klaviyo for it; {cost} |")
+    lines += [
+        "",
+        "## Reports that count",
+        "",
+        "Under `[sources.klaviyo.<report>]`; wrong values are refused before any request, with what is allowed:",
+        "",
+        "    [sources.klaviyo.campaign_values]",
+        '    interval = "week"',
+        '    conversion_metric = "Placed Order"',
+        '    statistics = ["recipients", "open_rate", "click_rate", "conversion_value"]',
+        "",
+        "    [sources.klaviyo.metric_aggregates]",
+        '    metrics = ["Placed Order", "Opened *"]',
+        '    by = ["$attributed_message"]',
+        "",
+        "| setting | allowed | |",
+        "|---|---|---|",
+        *(f"| `{name}` | {allowed} | {description} |" for name, (allowed, description) in FIGURE_SETTINGS.items()),
+        "",
+        "| report | settings | `interval` | `lookback_days` | conversion metric, or metrics |",
+        "|---|---|---|---|---|",
+    ]
+    for report in map(described, REPORT_SPANS):
+        if analytics := endpoint_of(report).analytics:
+            kinds = ", ".join(
+                f"`{kind}`" + " (default)" * (kind == analytics.default_interval) for kind in analytics.intervals
+            )
+            lines.append(
+                f"| [`{report.name}`](reports.md#{report.name}) | {', '.join(f'`{name}`' for name in figure_settings(analytics))} "
+                f"| {kinds} | {analytics.lookback_days:g} | {f'`{analytics.default_metric}`' if analytics.default_metric else ''} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -145,8 +178,8 @@ def _revisions() -> str:
 def _overview(listed: Iterable[Report]) -> list[str]:
     lines = ["| report | read | key scopes | rows |", "|---|---|---|---|"]
     for report in listed:
-        contract, endpoint = contract_of(report), endpoint_of(report)
-        scopes = ", ".join(f"`{scope}`" for scope in endpoint.scopes)
+        contract = contract_of(report)
+        scopes = ", ".join(f"`{scope}`" for scope in scopes_of(report))
         rows = contract.description + (
             f" {REPORT_SPANS[report.name].capitalize()}." if REPORT_SPANS[report.name] else ""
         )
@@ -160,8 +193,8 @@ def _requests(report: Report) -> list[str]:
     for revision in REVISIONS:
         if made := predefined(revision).get(report.name):
             endpoint, rate = endpoint_of(made), rate_of(made)
-            per = f"{rate.burst} requests a second and {rate.steady} a minute"
-            told.setdefault(f"`GET {endpoint.path}`, {per}, {_how(made)}.", []).append(revision)
+            method = "POST" if endpoint.analytics else "GET"
+            told.setdefault(f"`{method} {endpoint.path}`, {_limits(rate)}, {_how(made)}.", []).append(revision)
     if len(told) == 1:
         return list(told)
     return [*(f"- {' and '.join(having)}: {text}" for text, having in told.items()), ""]
@@ -171,6 +204,11 @@ def _only(report: Report) -> str:
     """Under which revisions a report exists, where not under all."""
     span = REPORT_SPANS[report.name].replace(" ", " revision ")
     return f", {span} of the API" if span else ""
+
+
+def _limits(rate: Rate) -> str:
+    daily = f", {rate.daily} a day" if rate.daily else ""
+    return f"{rate.burst} requests a second and {rate.steady} a minute{daily}"
 
 
 def _how(report: Report) -> str:
@@ -183,6 +221,10 @@ def _how(report: Report) -> str:
         return f"whole, kept as history{per_parent}"
     if not is_windowed(report) or endpoint.cursor is None:
         return f"whole, replaced{per_parent}"
+    if analytics := own.analytics:
+        intervals = ", ".join(analytics.intervals)
+        each = "one request for many" if analytics.series else "one request for each"
+        return f"incremental by whole intervals ({intervals}; {analytics.default_interval} by default), {each}"
     owner = "" if endpoint is own and report.rows is None else f" of its {endpoint.type}"
     start = ", from the beginning on a first run" if endpoint.cursor.from_start else ""
     return f"incremental by `{endpoint.cursor.field}`{owner}{start}{per_parent}"

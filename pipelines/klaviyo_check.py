@@ -5,19 +5,23 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from sources.klaviyo import query
+from sources.klaviyo.account import Account
 from sources.klaviyo.client import Client, Traffic
 from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.errors import AuthError, KlaviyoError, RequestRejected
 from sources.klaviyo.limits import Governor, SystemClock
-from sources.klaviyo.reports import endpoint_of, report_of
+from sources.klaviyo.metrics import Metrics
+from sources.klaviyo.reports import endpoint_of, report_of, scopes_of
 from sources.klaviyo.settings import Settings
 from sources.klaviyo.shape import parents
-from sources.klaviyo.spec import Endpoint, Parent, Report
+from sources.klaviyo.spec import Endpoint, Figures, Parent, Report
+from sources.klaviyo.windows import Window
 
 _SIDE_BY_SIDE = 8
 
@@ -102,17 +106,18 @@ class _Probe:
     def __init__(self, client: Client, revision: str) -> None:
         self.revision = revision
         self._client = client
+        self._account = Account(client, revision)
 
-    def ask(self, endpoint: Endpoint, path: str) -> tuple[bytes, KlaviyoError | None]:
+    def ask(self, endpoint: Endpoint, path: str, body: bytes | None = None) -> tuple[bytes, KlaviyoError | None]:
         try:
-            return self._client.get(path, endpoint, endpoint.rate, Traffic()).body, None
+            return self._client.get(path, endpoint, endpoint.rate, Traffic(), body).body, None
         except KlaviyoError as error:
             return b"", error
 
     def verdicts(self, settings: Settings) -> list[Verdict]:
         """Reports that send the same requests are tried once."""
         keys: dict[str, tuple[object, ...]] = {}
-        asked: dict[tuple[object, ...], tuple[Report, tuple[str, ...]]] = {}
+        asked: dict[tuple[object, ...], tuple[Report, tuple[str, ...], Figures | None]] = {}
         for name, own in settings.reports.items():
             report = report_of(settings, name)
             endpoint = endpoint_of(report)
@@ -121,13 +126,15 @@ class _Probe:
             fields = tuple(sorted(report.fields.items()))
             first = endpoint.variants[0].filter
             keys[name] = (endpoint.path, first, report.sort, report.include, additional_fields, fields)
-            asked.setdefault(keys[name], (report, additional_fields))
+            asked.setdefault(keys[name], (report, additional_fields, own.analytics))
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             tried = dict(zip(asked, pool.map(lambda one: self._try(*one), asked.values()), strict=True))
         return [replace(tried[key], report=name) for name, key in keys.items()]
 
-    def _try(self, report: Report, additional_fields: tuple[str, ...]) -> Verdict:
+    def _try(self, report: Report, additional_fields: tuple[str, ...], figures: Figures | None) -> Verdict:
         endpoint = endpoint_of(report)
+        if figures is not None:
+            return self._try_counting(report, figures)
         parent_id = None
         if endpoint.parent is not None:
             parent_id, error = self._any_parent(endpoint.parent)
@@ -150,6 +157,20 @@ class _Probe:
         if isinstance(error, RequestRejected) and error.status == 404 and absent_ok:
             error = None
         return Verdict("", error is None, endpoint.scopes, error)
+
+    def _try_counting(self, report: Report, figures: Figures) -> Verdict:
+        """One request of the quota of a day: the numbers of yesterday."""
+        scopes = scopes_of(report)
+        if self._account.timezone() is None:
+            return Verdict("", False, scopes, self._account.error)
+        report, error = Metrics(self._client).counted(report, figures.metrics)
+        endpoint = endpoint_of(report)
+        if error is None and endpoint.analytics is not None:
+            today = SystemClock().now().replace(hour=0, minute=0, second=0, microsecond=0)
+            yesterday = Window(today - timedelta(days=1), today)
+            body = query.body(endpoint, endpoint.analytics, figures, yesterday, endpoint.variants[0])
+            _, error = self.ask(endpoint, endpoint.path, body)
+        return Verdict("", error is None, scopes, error)
 
     def _any_parent(self, parent: Parent) -> tuple[str | None, KlaviyoError | None]:
         """Any parent's id; None where there is none."""

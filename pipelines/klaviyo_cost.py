@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sources.klaviyo.engine import Read, share_listings
 from sources.klaviyo.resources import Plan
-from sources.klaviyo.spec import Rate
+from sources.klaviyo.spec import Grammar, Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class ReportCost:
         per_parent: the records of which every one takes one more request at least, or None.
         rate: the limit of the requests for the rows.
         shared_with: the report whose requests bring these rows too, so that they cost nothing.
+        left: requests that a quota a day leaves to later runs.
     """
 
     plan: Plan
@@ -31,6 +32,7 @@ class ReportCost:
     per_parent: str | None
     rate: Rate
     shared_with: str | None
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,13 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
         listings = {chain.path for chain in read.pending if chain.shared}
         requests = 0 if shared else len(read.pending) - len(listings & counted)
         counted |= listings
+        figures = plan.settings.analytics
+        most = figures.most_requests if figures else None
+        left = 0 if most is None else max(0, requests - most)
+        requests -= left
+        # A metric each, where names are patterns: how many there are is not known here.
+        if figures and read.endpoint.analytics and read.endpoint.analytics.grammar is Grammar.AGGREGATE:
+            parents = "metrics"
         buckets[asked.path, rate] += requests
         found.append(
             ReportCost(
@@ -76,6 +85,7 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
                 per_parent=None if shared or not read.pending else parents or None,
                 rate=read.rate,
                 shared_with=leader.report.name if shared else None,
+                left=left,
             )
         )
     return Cost(

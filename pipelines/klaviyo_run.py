@@ -25,10 +25,9 @@ from sources.klaviyo import config, source_of, state
 from sources.klaviyo.custom import settings_from
 from sources.klaviyo.errors import KlaviyoError
 from sources.klaviyo.limits import Clock, SystemClock
-from sources.klaviyo.reports import dated_by, report_of, windows_endpoint
-from sources.klaviyo.resources import Plan, Run, plan_report
+from sources.klaviyo.reports import report_of, windows_endpoint
+from sources.klaviyo.resources import Plan, Run, loaded_by, plan_counting, plan_report
 from sources.klaviyo.settings import Settings
-from sources.klaviyo.spec import Report
 from sources.klaviyo.windows import BEGINNING, Window, high_water
 
 log = logging.getLogger("klaviyo")
@@ -54,6 +53,7 @@ class Outcome:
         failed_windows: what was not read.
         misfits: path -> values that went to `_extra`.
         shared_with: the report whose requests filled this one too.
+        deferred: what a quota a day left to later runs.
     """
 
     report: str
@@ -70,6 +70,7 @@ class Outcome:
     loaded: bool = False
     misfits: Counter[str] = field(default_factory=Counter)
     shared_with: str | None = None
+    deferred: list[Window] = field(default_factory=list)
 
 
 @dataclass
@@ -144,22 +145,26 @@ def _destination(reference: Any, name: str | None) -> Any:
     return made
 
 
-def plan(pipeline: dlt.Pipeline, settings: Settings) -> list[Plan]:
-    """What a run would read, from the state in the destination; sends nothing to Klaviyo."""
+def plan(pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None = None) -> list[Plan]:
+    """What a run would read, from the state in the destination; sends nothing to Klaviyo.
+
+    Until a first run has asked for it, the account's timezone is taken to be UTC.
+    """
     file = duckdb_file(pipeline)
     loaded: Mapping[str, Any] = {}
     # Nothing is loaded where there is no file, and asking dlt would make one.
     if file is None or file.exists():
         pipeline.sync_destination()
         loaded = pipeline.state
-    return [
-        plan_report(report, settings.reports[report.name], _covered(loaded, report))
-        for report in (report_of(settings, name) for name in settings.reports)
-    ]
-
-
-def _covered(pipeline_state: Mapping[str, Any], report: Report) -> list[Window]:
-    return state.covered(state.of_report(pipeline_state, report.name), dated_by(report))
+    now = (clock or SystemClock()).now()
+    found = []
+    for name, own in settings.reports.items():
+        report, remembered = report_of(settings, name), state.of_report(loaded, name)
+        if own.analytics is None:
+            found.append(plan_report(report, own, state.covered(remembered, loaded_by(report, own))))
+        else:
+            found.append(plan_counting(report, own, remembered, state.zone(remembered) or "UTC", now))
+    return found
 
 
 def run(
@@ -187,7 +192,10 @@ def run(
     for name in settings.reports:
         reading.add(name, state.of_report(pipeline.state, name))
         planned = reading.plans[name]
-        if never_loaded(pipeline, planned, _covered(pipeline.state, planned.report)):
+        by = loaded_by(planned.report, planned.settings)
+        # What counts replaces periods, whatever is new of them.
+        appendable = planned.settings.analytics is None
+        if appendable and never_loaded(pipeline, planned, state.covered(state.of_report(pipeline.state, name), by)):
             reading.append(name)
     # What exists now stays; the collector need not walk it again and again.
     gc.freeze()
@@ -273,10 +281,11 @@ def _outcome(reading: Run, name: str, pipeline: dlt.Pipeline) -> Outcome:
     cursor = windows_endpoint(planned.report).cursor
     if not planned.whole and cursor is not None:
         start = BEGINNING if cursor.from_start else planned.settings.start or BEGINNING
-        mark = high_water(start, _covered(pipeline.state, planned.report))
+        by = loaded_by(planned.report, planned.settings)
+        mark = high_water(start, state.covered(state.of_report(pipeline.state, name), by))
     return Outcome(
         report=name,
-        windows=list(planned.windows),
+        windows=sorted(planned.windows),
         whole=planned.whole,
         rows=output.rows,
         requests=read.traffic.requests if leads else 0,
@@ -289,4 +298,5 @@ def _outcome(reading: Run, name: str, pipeline: dlt.Pipeline) -> Outcome:
         loaded=output.loaded and not read.failed,
         misfits=output.misfits,
         shared_with=None if leads else read.report.name,
+        deferred=read.deferred,
     )

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.klaviyo_words import counted, duration, extent, listed, moment, number, spans
 from sources.klaviyo.errors import KlaviyoError
-from sources.klaviyo.reports import REPORT_SPANS, contract_of, endpoint_of, is_windowed, rate_of, windows_endpoint
+from sources.klaviyo.reports import (
+    REPORT_SPANS,
+    contract_of,
+    endpoint_of,
+    facts_of,
+    is_windowed,
+    rate_of,
+    scopes_of,
+    windows_endpoint,
+)
 from sources.klaviyo.spec import Report
 from sources.klaviyo.windows import BEGINNING, END_OF_TIME, Window
 
@@ -71,11 +80,13 @@ def report_info(report: Report) -> dict[str, Any]:
         "endpoint": endpoint.path,
         "cursor": cursor.field if cursor else None,
         "read": "by period" if cursor else "whole, kept as history" if report.history else "whole",
-        "scopes": list(endpoint.scopes),
+        "scopes": list(scopes_of(report)),
         "requests_per_minute": rate_of(report).steady,
+        "requests_per_day": rate_of(report).daily,
         "on_by_default": report.on_by_default,
         "revisions": REPORT_SPANS.get(report.name) or "all",
         "options": list(report.optional_fields),
+        "settings": list(facts_of(report).figures),
         "columns": [
             {
                 "name": column.name,
@@ -121,12 +132,15 @@ def show_reports(infos: Sequence[Mapping[str, Any]]) -> None:
 def show_columns(info: Mapping[str, Any]) -> None:
     """One report with its columns."""
     write(f"{info['name']}: {info['description']}")
-    write(f"  endpoint  {info['endpoint']}, {info['requests_per_minute']:,} requests a minute")
+    daily = f", {info['requests_per_day']:,} a day" if info["requests_per_day"] else ""
+    write(f"  endpoint  {info['endpoint']}, {info['requests_per_minute']:,} requests a minute{daily}")
     write(f"  read      {info['read']}" + (f", cursor {info['cursor']}" if info["cursor"] else ""))
     write(f"  scopes    {', '.join(info['scopes'])}")
     if info["revisions"] != "all":
         write(f"  revision  {info['revisions']}")
     write(f"  loaded    {'by default' if info['on_by_default'] else 'only where it is named, or all are'}")
+    if info["settings"]:
+        write(f"  settings  {', '.join(info['settings'])}")
     if info["options"]:
         write(f"  options   {', '.join(info['options'])} (off by default)")
     write()
@@ -149,13 +163,15 @@ def plan_info(cost: Cost) -> dict[str, Any]:
         "reports": [
             {
                 "report": one.plan.report.name,
-                "windows": _bounds(one.plan.windows),
+                "windows": _bounds(sorted(one.plan.windows)),
                 "whole": one.plan.whole,
                 "least_requests": one.requests,
                 "least_seconds": one.seconds,
                 "requests_per_minute": one.rate.steady,
                 "and_one_request_per": one.per_parent,
                 "shares_requests_of": one.shared_with,
+                "requests_left_to_later_runs": one.left,
+                "requests_per_day": one.rate.daily,
             }
             for one in cost.reports
         ],
@@ -173,7 +189,7 @@ def show_plan(cost: Cost) -> None:
             [
                 one.plan.report.name,
                 number(len(one.plan.windows)),
-                "everything" if one.plan.whole else extent(one.plan.windows),
+                "everything" if one.plan.whole else extent(sorted(one.plan.windows)),
                 "" if one.shared_with else f"at least {number(one.requests)}",
                 "" if one.shared_with else _time(one.seconds),
                 _remark(one),
@@ -192,6 +208,9 @@ def show_plan(cost: Cost) -> None:
 def _remark(one: ReportCost) -> str:
     if one.shared_with:
         return f"comes with {one.shared_with}"
+    if one.rate.daily is not None:
+        later = f"{counted(one.left, 'more request')} in later runs; " if one.left else ""
+        return f"{later}{one.rate.steady:,} requests a minute, {one.rate.daily:,} a day"
     if one.per_parent:
         return f"and at least one for each of the {one.per_parent}; {one.rate.steady:,} requests a minute"
     return f"{one.rate.steady:,} requests a minute"
@@ -267,6 +286,8 @@ class RunReport:
         """One word or two on a report."""
         if outcome.error is not None:
             return "loaded with gaps" if outcome.loaded else "failed"
+        if outcome.deferred:
+            return "resume later"
         if not outcome.loaded:
             return "stopped" if self.stopped else "not loaded"
         return "loaded" if outcome.windows else "up to date"
@@ -293,6 +314,7 @@ class RunReport:
                     "high_water": _iso(outcome.high_water),
                     "error": None if outcome.error is None else _error_info(outcome.error),
                     "failed_windows": _bounds(outcome.failed_windows),
+                    "left_to_later_runs": _bounds(outcome.deferred),
                     "kept_in_extra": dict(outcome.misfits),
                 }
                 for outcome in self.outcomes
@@ -338,6 +360,7 @@ def show_run(report: RunReport) -> None:
         write("\nFailed:")
         windows = {outcome.report: outcome.failed_windows for outcome in outcomes}
         _show_errors(failed, lambda name: f"not read: {listed(windows[name])}" if windows[name] else "")
+    _show_deferred(outcomes)
     _show_misfits(outcomes)
     _show_traffic(outcomes)
     if report.stopped:
@@ -361,6 +384,14 @@ def _show_errors(errors: Sequence[tuple[str, KlaviyoError]], remark: Callable[[s
         following = "" if last else next(e.advice for n, e in errors if n == list(alike.values())[position + 1][0])
         if advice != following:
             write(f"    {advice}")
+
+
+def _show_deferred(outcomes: Sequence[Outcome]) -> None:
+    deferred = [outcome for outcome in outcomes if outcome.deferred]
+    if deferred:
+        write("\nLeft to later runs, since Klaviyo counts these requests by the day; the newest are read first:")
+        for outcome in deferred:
+            write(f"  {outcome.report}: {listed(sorted(outcome.deferred, reverse=True))}")
 
 
 def _show_misfits(outcomes: Sequence[Outcome]) -> None:

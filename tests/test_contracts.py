@@ -23,6 +23,7 @@ import yaml
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from pydantic import BaseModel
 
+from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.reports import reports
 from tests import sdks
 
@@ -403,6 +404,9 @@ def load(path: Path) -> Contract:
 
 CONTRACTS = {name: load(SCHEMAS / f"{name}.yaml") for name in sorted(reports(REVISION))}
 every_report = pytest.mark.parametrize("report", sorted(CONTRACTS))
+# Rows of what counts come out of objects that the SDK leaves untyped; test_analytics.py holds them against its enums.
+COUNTING = {name for name, row in endpoints(REVISION).items() if row.analytics is not None}
+every_held_report = pytest.mark.parametrize("report", sorted({*CONTRACTS} - COUNTING))
 
 
 # What the SDK documents
@@ -565,25 +569,25 @@ def misfits(report: str, contract: Contract) -> list[str]:
 
 
 def test_every_contract_is_held_against_a_response_of_the_sdk() -> None:
-    assert sorted(CONTRACTS) == sorted(RESPONSES)
+    assert sorted({*CONTRACTS} - COUNTING) == sorted(RESPONSES)
 
 
-@every_report
+@every_held_report
 def test_every_documented_field_and_relationship_has_a_column(report: str) -> None:
     assert missing(report, CONTRACTS[report]) == []
 
 
-@every_report
+@every_held_report
 def test_every_column_leads_to_a_documented_field_or_says_why_not(report: str) -> None:
     assert unknown(report, CONTRACTS[report]) == []
 
 
-@every_report
+@every_held_report
 def test_every_data_type_fits_the_documented_type(report: str) -> None:
     assert misfits(report, CONTRACTS[report]) == []
 
 
-@every_report
+@every_held_report
 def test_the_resource_is_the_type_that_the_records_state(report: str) -> None:
     stated = bare(record_model(report).model_fields["type"].annotation)
     assert [member.value for member in stated] == [CONTRACTS[report]["resource"]]

@@ -21,7 +21,7 @@ from sources.klaviyo.api_facts import FOLDER, ApiFacts, FilterField, facts, revi
 from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.reports import reports
 from sources.klaviyo.revisions import REVISIONS
-from sources.klaviyo.spec import Cursor, Endpoint, Ops, Parent, Rate, Report, Variant
+from sources.klaviyo.spec import Analytics, Cursor, Endpoint, Grammar, Ops, Parent, Rate, Report, Variant
 from tests import sdks
 
 Api = Mapping[str, ApiFacts]
@@ -40,7 +40,6 @@ _NOT_YET = "not yet"
 UNREAD: dict[str, str] = {
     "/api/campaign-recipient-estimation-jobs/{id}": "the state of a job that only a write starts; no list of them",
     "/api/campaign-send-jobs/{id}": "the state of a job that only a write starts; no list of them",
-    "/api/campaign-values-reports": _NOT_YET,
     "/api/campaigns/{id}/campaign-messages": f"{_INCLUDED} campaigns",
     "/api/campaigns/{id}/tags": f"{_INCLUDED} campaigns",
     "/api/catalog-categories/{id}/items": "catalog_items lists the items, catalog_category_items says whose they are",
@@ -48,15 +47,10 @@ UNREAD: dict[str, str] = {
     "/api/catalog-items/{id}/variants": "catalog_variants lists them, and ids travel as an include of catalog_items",
     "/api/coupons/{id}/coupon-codes": "coupon_codes asks the flat endpoint, at over four times the rate",
     "/api/custom-metrics/{id}/metrics": f"{_INCLUDED} custom_metrics",
-    "/api/flow-series-reports": _NOT_YET,
-    "/api/flow-values-reports": _NOT_YET,
     "/api/flows/{id}/flow-actions": f"{_INCLUDED} flows",
     "/api/flows/{id}/tags": f"{_INCLUDED} flows",
-    "/api/form-series-reports": _NOT_YET,
-    "/api/form-values-reports": _NOT_YET,
     "/api/lists/{id}/flow-triggers": f"{_INCLUDED} lists",
     "/api/lists/{id}/tags": f"{_INCLUDED} lists",
-    "/api/metric-aggregates": _NOT_YET,
     "/api/metrics/{id}/flow-triggers": f"{_INCLUDED} metrics",
     "/api/object-schemas/{id}/relationships/object-schemas": _NOT_YET,
     "/api/object-schemas/{id}/relationships/profile-object-schemas": _NOT_YET,
@@ -68,8 +62,6 @@ UNREAD: dict[str, str] = {
     "/api/profiles/{id}/lists": "the inverse of list_profiles, a request a profile",
     "/api/profiles/{id}/push-tokens": "push_tokens lists them all",
     "/api/profiles/{id}/segments": "profile_segments is this, out of the members of the segments",
-    "/api/segment-series-reports": _NOT_YET,
-    "/api/segment-values-reports": _NOT_YET,
     "/api/segments/{id}/flow-triggers": f"{_INCLUDED} segments",
     "/api/segments/{id}/tags": f"{_INCLUDED} segments",
     "/api/source-mappings/{id}": "source_mappings asks by the schema, whose id is known",
@@ -141,7 +133,9 @@ def endpoint_complaints(row: Endpoint, api: Api, rows: Mapping[str, Endpoint]) -
     offered = {field: ops.name for field, ops in by_date.items()} or None
     if row.cursor is None and offered and row.name not in NO_CURSOR:
         found.append(complaint("cursor", None, offered, "add a cursor, or a reason to NO_CURSOR in this test"))
-    if row.cursor is not None:
+    if row.analytics is not None:
+        found += body_complaints(row, row.analytics, known)
+    elif row.cursor is not None:
         ops = by_date.get(row.cursor.field)
         if ops is None:
             found.append(
@@ -177,6 +171,35 @@ def endpoint_complaints(row: Endpoint, api: Api, rows: Mapping[str, Endpoint]) -
         )
     if row.parent is not None:
         found += parent_complaints(row, row.parent, api, rows)
+    return found
+
+
+def body_complaints(row: Endpoint, analytics: Analytics, known: ApiFacts) -> list[str]:
+    """What a row says of the body that its endpoint takes and the SDK does not."""
+
+    def complaint(field: str, ours: Any, theirs: Any) -> str:
+        return f"{row.name}.analytics.{field}: {ours} in endpoints.py, {theirs} by the SDK"
+
+    body, found = known.body, []
+    reports = analytics.grammar is Grammar.REPORT
+    if reports is not ("timeframe" in body):
+        found.append(complaint("grammar", analytics.grammar.name, sorted(body)))
+    if analytics.series is not ("interval" in body):
+        found.append(complaint("series", analytics.series, sorted(body)))
+    words = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"} if reports else {}
+    offered = (
+        sorted(words.get(value, value) for value in body["interval"].values)
+        if analytics.series
+        else ["day", "month", "week"]
+    )
+    if sorted(analytics.intervals) != offered:
+        found.append(complaint("intervals", sorted(analytics.intervals), offered))
+    if (analytics.default_metric is not None) is not ({"metric_id", "conversion_metric_id"} & {*body} != set()):
+        found.append(complaint("default_metric", analytics.default_metric, sorted(body)))
+    rule = body.get("group_by" if reports else "by")
+    allowed, needed = (rule.values, rule.needed) if rule else ((), ())
+    if not {*needed} <= {*analytics.groups} <= {*allowed}:
+        found.append(complaint("groups", analytics.groups, f"{allowed}, with {needed}"))
     return found
 
 

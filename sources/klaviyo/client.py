@@ -68,7 +68,7 @@ class Page:
 
 
 class Client:
-    """Sends GET requests for one account. Thread-safe.
+    """Sends requests that only read for one account. Thread-safe.
 
     Args:
         settings: key, base URL, revision and timeouts.
@@ -106,7 +106,7 @@ class Client:
     def close(self) -> None:
         self._session.close()
 
-    def get(self, path: str, endpoint: Endpoint, rate: Rate, traffic: Traffic) -> Page:
+    def get(self, path: str, endpoint: Endpoint, rate: Rate, traffic: Traffic, body: bytes | None = None) -> Page:
         """One page, after as many attempts as it takes within reason.
 
         Args:
@@ -114,6 +114,8 @@ class Client:
             endpoint: whose limits and scopes apply.
             rate: the rate that this request falls under (lower for dearer variants).
             traffic: where to count.
+            body: what a POST asks, as `query.body` gives it; None for a GET. It changes nothing at Klaviyo, so that it
+                may be sent again.
 
         Raises:
             AuthError, RequestRejected: final answers.
@@ -123,7 +125,7 @@ class Client:
         attempt, refusals = 1, 0
         while True:
             try:
-                return self._attempt(path, endpoint, rate, traffic)
+                return self._attempt(path, endpoint, rate, traffic, body)
             except RateLimited as error:
                 refusals += 1
                 if refusals > _MOST_REFUSALS or error.retry_after_s > self._governor.max_wait_s:
@@ -139,13 +141,16 @@ class Client:
                 self._governor.clock.wait(pause_s, self._governor.stop)
                 attempt += 1
 
-    def _attempt(self, path: str, endpoint: Endpoint, rate: Rate, traffic: Traffic) -> Page:
+    def _attempt(self, path: str, endpoint: Endpoint, rate: Rate, traffic: Traffic, asked: bytes | None) -> Page:
         bucket = self._governor.acquire(f"{endpoint.path} {rate.steady}", rate)
         with self._counting:
             traffic.requests += 1
         sent_s = self._governor.clock.monotonic()
         try:
-            request = self._session.prepare_request(requests.Request("GET", self._base_url + path))
+            method, headers = ("GET", None) if asked is None else ("POST", {"Content-Type": JSON_API})
+            request = self._session.prepare_request(
+                requests.Request(method, self._base_url + path, data=asked, headers=headers)
+            )
             response = self._session.send(request, timeout=self._timeout_s, allow_redirects=False, **self._send_options)
             # One read of the whole body: iterating in chunks costs several times as much for a page of a megabyte.
             body: bytes = response.raw.read(decode_content=True)

@@ -17,7 +17,8 @@ from .api_facts import facts as api_facts
 from .contracts import EXTRA, DataType
 from .endpoints import endpoints
 from .errors import ConfigError
-from .reports import REPORT_SPANS, context_columns, facts, facts_of, raw_column, reports
+from .figures import figures_of
+from .reports import REPORT_SPANS, context_columns, endpoint_of, facts, facts_of, raw_column, reports
 from .settings import (
     ACCOUNT_SETTINGS,
     ALL,
@@ -111,13 +112,23 @@ def settings_from(raw: Raw, now: datetime) -> Settings:
                 origins.setdefault(f"{table}.{key}", raw.origins.get(f"{CUSTOM_REPORTS}.{name}.{key}", ""))
     if values.get("reports") is not None:
         values["reports"] = _with_included(values["reports"], written_reports)
+    settings, figures = None, {}
     try:
         settings = build(Raw(values, origins), checked, now)
     except ConfigError as error:
         problems += str(error).splitlines()
-    if problems:
+    predefined = reports(revision)
+    for name in settings.reports if settings else [name for name in predefined if name in values]:
+        report = written_reports.get(name) or predefined.get(name)
+        if report is not None and endpoint_of(report).analytics is not None:
+            try:
+                figures[name] = figures_of(raw, report, api_facts(revision))
+            except ConfigError as error:
+                problems += str(error).splitlines()
+    if problems or settings is None:
         raise ConfigError(without_secrets("\n".join(dict.fromkeys(problems)), raw))
-    return replace(settings, custom=written_reports)
+    counting = {name: replace(settings.reports[name], analytics=asked) for name, asked in figures.items()}
+    return replace(settings, custom=written_reports, reports={**settings.reports, **counting})
 
 
 def _with_included(chosen: Any, reports: Collection[str]) -> Any:

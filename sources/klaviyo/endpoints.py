@@ -7,10 +7,11 @@ not true of every revision says `since` or `until`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 
 from .revisions import rows_of
-from .spec import XL, XS, Cursor, Endpoint, L, M, Ops, Parent, Rate, S, Variant
+from .spec import XL, XS, Analytics, Cursor, Endpoint, Grammar, Interval, L, M, Ops, Parent, Rate, S, Variant
 
 # To 2026-07-15 a filter on the channel is required, and without one on `archived` archived campaigns are left out (seen).
 CAMPAIGN_VARIANTS = tuple(
@@ -37,6 +38,21 @@ ACTIONS_WITHOUT_MESSAGES = frozenset(
         "update-profile",
     }
 )
+
+# --- numbers instead of records
+
+REPORTING = Rate(1, 2, daily=225)
+TIMEFRAME = Cursor("timeframe", ascending=False)
+# Klaviyo takes 7 days by the hour, 60 by the day, a year by the week and 52 weeks by the month.
+SERIES: Mapping[Interval, int] = {"hour": 7 * 24, "day": 60, "week": 52, "month": 11}
+VALUES: Mapping[Interval, int] = {"day": 1, "week": 1, "month": 1}
+# A year at most.
+AGGREGATES: Mapping[Interval, int] = {"hour": 31 * 24, "day": 365, "week": 52, "month": 11}
+# Numbers are those of the day of the sending: an open or a click some weeks later changes them, and so does what is
+# bought within the five days or so that the account attributes to it. By the day, 30 days are still one request.
+ATTRIBUTION_DAYS = 30.0
+# Segments have no history before.
+SEGMENTS_SINCE = date(2023, 6, 1)
 
 _TABLE = (
     Endpoint(
@@ -419,6 +435,72 @@ _TABLE = (
         # Its id is the account's.
         parent=Parent("accounts", {}, absent_ok=True),
         doc="How the brand speaks.",
+    ),
+    # --- numbers
+    Endpoint(
+        "campaign_values", "/api/campaign-values-reports", "campaign-values-report", rate=REPORTING, page_size=None,
+        cursor=TIMEFRAME, scopes=("campaigns:read",),
+        analytics=Analytics(
+            Grammar.REPORT, VALUES, "month", series=False, groups=("campaign_id", "campaign_message_id", "send_channel"),
+            default_metric="Placed Order", lookback_days=ATTRIBUTION_DAYS,
+        ),
+        doc="What campaigns achieved, by the time they were sent.",
+    ),
+    Endpoint(
+        "flow_values", "/api/flow-values-reports", "flow-values-report", rate=REPORTING, page_size=None,
+        cursor=TIMEFRAME, scopes=("flows:read",),
+        analytics=Analytics(
+            Grammar.REPORT, VALUES, "month", series=False, groups=("flow_id", "flow_message_id", "send_channel"),
+            default_metric="Placed Order", lookback_days=ATTRIBUTION_DAYS,
+        ),
+        doc="What the messages of flows achieved.",
+    ),
+    Endpoint(
+        "flow_series", "/api/flow-series-reports", "flow-series-report", rate=REPORTING, page_size=None,
+        cursor=TIMEFRAME, scopes=("flows:read",),
+        analytics=Analytics(
+            Grammar.REPORT, SERIES, "day", series=True, groups=("flow_id", "flow_message_id", "send_channel"),
+            default_metric="Placed Order", lookback_days=ATTRIBUTION_DAYS,
+        ),
+        doc="What the messages of flows achieved, day by day.",
+    ),
+    Endpoint(
+        "form_values", "/api/form-values-reports", "form-values-report", rate=REPORTING, page_size=None,
+        cursor=TIMEFRAME, scopes=("forms:read",),
+        analytics=Analytics(
+            Grammar.REPORT, VALUES, "month", series=False, groups=("form_id",),
+            together={"form_version_id": ("form_id",)},
+        ),
+        doc="How often sign-up forms were seen and sent.",
+    ),
+    Endpoint(
+        "form_series", "/api/form-series-reports", "form-series-report", rate=REPORTING, page_size=None,
+        cursor=TIMEFRAME, scopes=("forms:read",),
+        analytics=Analytics(
+            Grammar.REPORT, SERIES, "day", series=True, groups=("form_id",),
+            together={"form_version_id": ("form_id",)},
+        ),
+        doc="How often sign-up forms were seen and sent, day by day.",
+    ),
+    Endpoint(
+        "segment_values", "/api/segment-values-reports", "segment-values-report", rate=REPORTING, page_size=None,
+        cursor=TIMEFRAME, scopes=("segments:read",),
+        analytics=Analytics(Grammar.REPORT, VALUES, "month", series=False, since=SEGMENTS_SINCE),
+        doc="How segments grew and shrank.",
+    ),
+    Endpoint(
+        "segment_series", "/api/segment-series-reports", "segment-series-report", rate=REPORTING, page_size=None,
+        cursor=TIMEFRAME, scopes=("segments:read",),
+        analytics=Analytics(Grammar.REPORT, SERIES, "day", series=True, since=SEGMENTS_SINCE),
+        doc="How segments grew and shrank, day by day.",
+    ),
+    Endpoint(
+        "metric_aggregates", "/api/metric-aggregates", "metric-aggregate", rate=S, page_size=None,
+        cursor=Cursor("datetime", ascending=False), scopes=("metrics:read",),
+        analytics=Analytics(
+            Grammar.AGGREGATE, AGGREGATES, "day", series=True, default_metric="*",
+        ),
+        doc="Klaviyo's own count of the events of each metric.",
     ),
 )  # fmt: skip
 

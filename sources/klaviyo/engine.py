@@ -23,6 +23,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from . import query
+from .account import Account
 from .client import Client, Page, Traffic
 from .each import EachShaper, deletions
 from .errors import KlaviyoError, RequestRejected, TransientError
@@ -33,6 +34,7 @@ from .metrics import Metrics
 from .novelty import Novelty
 from .raw import RawShaper
 from .reports import contract_of, cursor_column, endpoint_of, lineage, lookup_of, rate_of, windows_endpoint
+from .results import OBSERVED_AT, ResultsShaper, context_of, each_once
 from .settings import ReportSettings, Settings
 from .shape import Shaper, parents, records_span, span, without
 from .spec import Endpoint, Rate, Report, Variant
@@ -87,6 +89,7 @@ class Chain:
     """Pages that follow one another: one window, one variant, one parent.
 
     Attributes:
+        body: what a POST asks.
         window: what it still is to read; a thread without work may take its later half away.
         asked: the window that the request was made for.
         parent_id: id in the path, where the endpoint is read once a parent.
@@ -98,6 +101,7 @@ class Chain:
         children: chains that have to end before this one counts as read.
         shared: other reports go through the very same pages, so that it is not cut.
         novelty: report -> whether its rows from here are all new, where that matters.
+        held: rows of a period that is replaced as a whole, until all of its pages are here.
     """
 
     read: Read
@@ -108,12 +112,14 @@ class Chain:
     context: Mapping[str, str | None] = field(default_factory=dict)
     parent: Chain | None = None
     parent_id: str | None = None
+    body: bytes | None = None
     progress: datetime | None = None
     page_start: datetime | None = None
     density: Density = field(default_factory=Density)
     ascends: bool = True
     waiting: int = 0
     children: int = 0
+    held: list[tuple[Output, pa.Table]] = field(default_factory=list)
     fetched: bool = False
     done: bool = False
     shared: bool = False
@@ -202,11 +208,13 @@ class Output:
         self.settings = settings
         self.whole = whole
         contract = contract_of(report)
-        self.shaper: Shaper | RawShaper | EachShaper
+        self.shaper: Shaper | RawShaper | EachShaper | ResultsShaper
         if report.custom is not None:
             self.shaper = RawShaper(contract, included=report.rows is not None)
         elif report.each is not None:
             self.shaper = EachShaper(contract, report.each)
+        elif endpoint_of(report).analytics is not None:
+            self.shaper = ResultsShaper(contract)
         else:
             self.shaper = Shaper(contract, rows=report.rows, row_version=report.history)
         self.cursor_column = cursor_column(report)
@@ -252,7 +260,7 @@ class Read:
 
     Args:
         report: whose requests are sent; further outputs ask for the very same.
-        windows: what to read, oldest first.
+        windows: what to read, in this order.
         lock: the engine's; guards all that changes here.
     """
 
@@ -270,7 +278,10 @@ class Read:
         self.traffic = Traffic()
         self.pending: deque[Chain] = deque()
         self.active: list[Chain] = []
-        self.finished: dict[str, list[Window]] = {}
+        self.finished: dict[tuple[str, str], list[Window]] = {}
+        #: What a quota a day left to later runs.
+        self.deferred: list[Window] = []
+        self._begun = 0
         self.skipped: list[Window] = []
         self.errors: list[tuple[Window, KlaviyoError]] = []
         self.failed = False
@@ -295,7 +306,8 @@ class Read:
         return (
             self.endpoint.name,
             self.endpoint.path,
-            tuple(variant.filter for variant in self.endpoint.variants),
+            tuple(variant.key for variant in self.endpoint.variants),
+            self.settings.analytics,
             self.report.sort,
             self.report.include,
             self.additional_fields,
@@ -351,6 +363,19 @@ class Read:
         """Whether a chain is not read on, since it failed or lies behind one that did."""
         return self.broken_at is not None and chain.top.window.start >= self.broken_at
 
+    def next_pending(self) -> Chain | None:
+        """The chain to begin with next; None where nothing waits, or a quota a day leaves the rest to later runs.
+
+        Call with the lock.
+        """
+        figures = self.settings.analytics
+        most = None if figures is None else figures.most_requests
+        if most is not None and max(self._begun, self.traffic.requests) >= most:
+            self.deferred = union([*self.deferred, *(chain.window for chain in self.pending)])
+            self.pending.clear()
+        self._begun += 1
+        return self.pending.popleft() if self.pending else None
+
     def break_at(self, start: datetime) -> None:
         """Read no window that starts there or later. Call with the lock."""
         self.failed = True
@@ -383,7 +408,12 @@ class Read:
             additional_fields=self.additional_fields if own else (),
             sort=self.report.sort if own else None,
         )
-        return Chain(self, endpoint, path, window, variant, {**variant.context, **(context or {})}, parent, parent_id)
+        known: Mapping[str, str | None] = {**variant.context, **(context or {})}
+        body, figures = None, self.settings.analytics
+        if endpoint.analytics is not None and figures is not None:
+            path, body = endpoint.path, query.body(endpoint, endpoint.analytics, figures, window, variant)
+            known = {**known, **context_of(endpoint.analytics, figures, window)}
+        return Chain(self, endpoint, path, window, variant, known, parent, parent_id, body)
 
     def children(self, parent: Chain, parent_id: str, context: Mapping[str, str | None]) -> list[Chain]:
         """The chains of one parent record's children; the window is theirs where nothing above them has a date."""
@@ -434,7 +464,7 @@ class Read:
             return []
         per_variant = []
         for variant in self.lineage[0].variants:
-            windows = list(self.finished.get(variant.filter, []))
+            windows = list(self.finished.get(variant.key, []))
             windows += [
                 Window(chain.window.start, chain.progress.replace(microsecond=0))
                 for chain in (*self.active, *self.broken)
@@ -485,6 +515,7 @@ class Engine:
         self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop))
         self._listings = Listings()
         self.lookups = Lookups(self.client)
+        self.account = Account(self.client, settings.revision)
         self.reads: list[Read] = []
         self.outputs: dict[str, Output] = {}
         # One lock, and a condition for each kind of waiter: waking all threads for every page would cost more than
@@ -506,7 +537,7 @@ class Engine:
                 loaded as a whole, and whether the table has no row of these windows.
         """
         metrics = Metrics(self.client)
-        found = [(*metrics.resolved(plan[0]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans]
+        found = [(*self._resolved(metrics, *plan[:2]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans]
         with self._lock:
             new: dict[tuple[object, ...], Read] = {}
             for asked, error, report, settings, windows, covered, whole, new_windows in found:
@@ -538,6 +569,16 @@ class Engine:
             name = f"klaviyo-{read.report.name}-{number}"
             threading.Thread(target=self._guard, args=(self._fetch, read), name=name, daemon=True).start()
         read.started_threads = max(read.started_threads, read.threads)
+
+    def _resolved(
+        self, metrics: Metrics, report: Report, settings: ReportSettings
+    ) -> tuple[Report, KlaviyoError | None]:
+        """The report as this account is asked for it, or as it is and why not."""
+        if settings.analytics is None:
+            return metrics.resolved(report)
+        if self.account.timezone() is None:
+            return report, self.account.error
+        return metrics.counted(report, settings.analytics.metrics)
 
     def close(self) -> None:
         """End all threads; what is not loaded is forgotten."""
@@ -631,7 +672,7 @@ class Engine:
     def _next_chain(self, read: Read) -> Chain | None:
         with self._lock:
             while not (self.stop.is_set() or self._halted):
-                chain = read.pending.popleft() if read.pending else read.share(self.clock.now())
+                chain = read.next_pending() or read.share(self.clock.now())
                 if chain is not None:
                     read.active.append(chain)
                     return chain
@@ -642,10 +683,10 @@ class Engine:
             return None
 
     def _follow(self, chain: Chain) -> None:
-        read, path = chain.read, chain.path
+        read, path, asked = chain.read, chain.path, chain.body
         while True:
             try:
-                page = self._listings.get(path, partial(self._get, chain, path))
+                page = self._listings.get(path, partial(self._get, chain, path, asked))
             except RequestRejected as error:
                 parent = chain.endpoint.parent
                 if error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok:
@@ -666,15 +707,15 @@ class Engine:
                     return
                 if chain.passed():
                     break
-            path = page.next
+            path, asked = query.following(chain.endpoint, path, asked, page.next)
         with self._lock:
             chain.fetched = True
             self._settle(chain)
 
-    def _get(self, chain: Chain, path: str) -> Page:
+    def _get(self, chain: Chain, path: str, body: bytes | None) -> Page:
         read = chain.read
         rate = read.rate if chain.endpoint is read.endpoint else chain.endpoint.rate
-        return self.client.get(path, chain.endpoint, rate, read.traffic)
+        return self.client.get(path, chain.endpoint, rate, read.traffic, body)
 
     def _looked_up(self, chain: Chain, body: bytes) -> bytes | None:
         """A page with what its report looks up for it; None where that is not to be waited for."""
@@ -718,7 +759,9 @@ class Engine:
         if chain.endpoint is not read.endpoint:
             self._take_parents(page)
             return
-        shaped = [(output, output.shaper.shape(page.body, chain.context)) for output in read.outputs]
+        whole_periods = chain.endpoint.analytics is not None
+        context = {**chain.context, OBSERVED_AT: self.clock.now().isoformat()} if whole_periods else chain.context
+        shaped = [(output, output.shaper.shape(page.body, context)) for output in read.outputs]
         # Reports that share a page share its place in time: once a page, or it would seem to go back.
         dated = [(result.table, output.cursor_column) for output, result in shaped if output.cursor_column is not None]
         cursor = chain.endpoint.cursor
@@ -738,7 +781,10 @@ class Engine:
                 if output.cursor_column is not None:
                     table = without(table, output.cursor_column, surplus)
                 output.misfits.update(result.misfits)
-                output.add(table, chain)
+                if whole_periods:
+                    chain.held.append((output, table))
+                else:
+                    output.add(table, chain)
 
     def _take_parents(self, page: _Fetched) -> None:
         chain, read = page.chain, page.chain.read
@@ -763,13 +809,16 @@ class Engine:
             return
         chain.done = True
         read = chain.read
+        for output in read.outputs if chain.held else ():
+            output.add(each_once([table for of, table in chain.held if of is output]), chain)
+        chain.held.clear()
         if chain in read.active:
             read.active.remove(chain)
         if chain.parent is not None:
             chain.parent.children -= 1
             self._settle(chain.parent)
         else:
-            read.finished.setdefault(chain.variant.filter, []).append(chain.window)
+            read.finished.setdefault(chain.variant.key, []).append(chain.window)
         read.ended_s = self.clock.monotonic()
         if read.ended:
             read.idle.notify_all()
@@ -790,7 +839,10 @@ class Engine:
                 chain.fetched, chain.waiting, chain.children = True, 0, 0
                 self._settle(chain)
             else:
-                read.break_at(BEGINNING if read.outputs[0].whole else top.window.start)
+                # The same question about another period would be refused as well.
+                refused = chain.body is not None and not isinstance(error, TransientError)
+                at_once = read.outputs[0].whole or refused
+                read.break_at(BEGINNING if at_once else top.window.start)
                 read.ended_s = self.clock.monotonic()
                 self._to_decode.notify()
 

@@ -1,17 +1,19 @@
-"""The ids of metrics by their names in one account, for custom reports that name one."""
+"""The ids of metrics by their names in one account, for reports that name them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from . import query
 from .client import Client, Traffic
 from .endpoints import endpoints
 from .errors import ConfigError, KlaviyoError
 from .reports import endpoint_of
-from .settings import nearest
+from .settings import METRIC_SETTING, nearest
 from .shape import named_ids
-from .spec import Report, Variant
+from .spec import Grammar, Report, Variant
 
 
 class Metrics:
@@ -45,6 +47,33 @@ class Metrics:
             for variant in endpoint.variants
         )
         return replace(report, own=replace(endpoint, variants=variants)), None
+
+    def counted(self, report: Report, names: Sequence[str]) -> tuple[Report, KlaviyoError | None]:
+        """A report that counts, with a variant for every metric of these names or patterns, or as it is and why not."""
+        endpoint = endpoint_of(report)
+        if endpoint.analytics is None or not names:
+            return report, None
+        try:
+            known = self._by_name(report.revision)
+        except KlaviyoError as error:
+            return report, error
+        variants = []
+        kind = "metric" if endpoint.analytics.grammar is Grammar.AGGREGATE else "conversion_metric"
+        for name in names:
+            matching = [other for other in known if fnmatchcase(other, name)] or [name]
+            if matching == [name] and name not in known:
+                return report, ConfigError(
+                    f'{report.name}: the account has no metric "{name}"{nearest(name, known)} Set '
+                    f"{METRIC_SETTING[endpoint.analytics.grammar]} under [sources.klaviyo.{report.name}]."
+                )
+            variants += [
+                Variant("", {f"{kind}_id": metric, f"{kind}_name": other}, metric)
+                for other in matching
+                for metric in known[other]
+            ]
+        # Two patterns may mean one metric.
+        different = {variant.metric: variant for variant in variants}
+        return replace(report, own=replace(endpoint, variants=tuple(different.values()))), None
 
     def _by_name(self, revision: str) -> dict[str, list[str]]:
         if self._ids is None:

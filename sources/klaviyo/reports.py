@@ -11,7 +11,7 @@ from .contracts import EXTRA_COLUMN, Column, Contract, DataType, load_contract, 
 from .endpoints import endpoints
 from .revisions import DEFAULT_REVISION, REVISIONS, rows_of, span
 from .settings import ReportFacts, Settings
-from .spec import Each, Endpoint, Rate, Report
+from .spec import Analytics, Each, Endpoint, Grammar, Rate, Report
 
 _MEMBERS = {"profile": ("joined_group_at",)}
 _SUPPRESSED = {"profile": ("updated", "subscriptions")}
@@ -233,6 +233,14 @@ _OFF_BY_DEFAULT = (
     Report("brand_logos", "brand_logos", include=("image",), fields={"image": ("name",)}, since="2026-10-15"),
     Report("brand_social_groups", "brand_social_groups", since="2026-10-15"),
     Report("brand_voices", "brand_voices", since="2026-10-15"),
+    Report("campaign_values", "campaign_values"),
+    Report("flow_values", "flow_values"),
+    Report("flow_series", "flow_series"),
+    Report("form_values", "form_values"),
+    Report("form_series", "form_series"),
+    Report("segment_values", "segment_values"),
+    Report("segment_series", "segment_series"),
+    Report("metric_aggregates", "metric_aggregates"),
 )
 
 _REPORTS = (*_TABLE, *(replace(report, on_by_default=False) for report in _OFF_BY_DEFAULT))
@@ -376,7 +384,10 @@ def facts_of(report: Report) -> ReportFacts:
     """What the settings of one report are checked against."""
     cursor = windows_endpoint(report).cursor
     windowed = is_windowed(report)
+    analytics = endpoint_of(report).analytics
     return ReportFacts(
+        figures=figure_settings(analytics) if analytics else (),
+        lookback_days=analytics.lookback_days if analytics else 1.0,
         windowed=windowed,
         needs_start=windowed and cursor is not None and not cursor.from_start,
         options=frozenset(report.optional_fields),
@@ -384,10 +395,32 @@ def facts_of(report: Report) -> ReportFacts:
     )
 
 
+def figure_settings(analytics: Analytics) -> tuple[str, ...]:
+    """The settings of its own that a report has which counts."""
+    if analytics.grammar is Grammar.AGGREGATE:
+        return "interval", "measurements", "by", "metrics"
+    grouped = ("group_by",) if analytics.groups else ()
+    metric = ("conversion_metric",) if analytics.default_metric else ()
+    return "interval", "statistics", *grouped, "filter", *metric
+
+
+def scopes_of(report: Report) -> tuple[str, ...]:
+    """What a key needs to read a report: for its endpoint, and for what is asked beforehand."""
+    endpoint = endpoint_of(report)
+    beside: list[Endpoint] = []
+    if endpoint.analytics is not None:
+        rows = endpoints(report.revision)
+        beside.append(rows["accounts"])
+        if endpoint.analytics.default_metric is not None:
+            beside.append(rows["metrics"])
+    return tuple(dict.fromkeys(scope for one in (endpoint, *beside) for scope in one.scopes))
+
+
 def cursor_column(report: Report) -> str | None:
     """The column that tells a row's place in time, where rows are the endpoint's own records."""
-    cursor = endpoint_of(report).cursor
-    if cursor is None or report.rows is not None:
+    endpoint = endpoint_of(report)
+    cursor = endpoint.cursor
+    if cursor is None or report.rows is not None or endpoint.analytics is not None:
         return None
     path = f"attributes.{cursor.field}"
     found = (column.name for column in contract_of(report).columns if column.path == path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dlt
 import pyarrow as pa
@@ -17,16 +19,21 @@ from .each import standing
 from .engine import Engine, Output
 from .errors import KlaviyoError
 from .limits import Clock, SystemClock
+from .periods import cut, own_day
+from .quota import share
 from .raw import unpacked
 from .reports import contract_of, dated_by, endpoint_of, is_windowed, report_of, windows_endpoint
+from .results import PERIOD_KEY
 from .revisions import ending
-from .settings import ReportSettings, Settings
+from .settings import VISIBILITY_LAG, ReportSettings, Settings
 from .shape import without_nuls
-from .spec import Report
-from .windows import BEGINNING, EVERYTHING, Window, plan, subtract, union
+from .spec import Interval, Report
+from .windows import BEGINNING, EVERYTHING, Window, intersection, plan, subtract, union
 
 log = logging.getLogger("klaviyo")
 
+#: What a report that counts goes back when it is to read everything and nobody says from when.
+_WITHOUT_A_START = timedelta(days=365)
 #: How deep dlt unpacks what it infers; its own default.
 _NESTED = 1000
 #: Destinations whose text cannot hold the character U+0000.
@@ -63,6 +70,63 @@ class Plan:
     covered: Sequence[Window]
     whole: bool
     new: bool = False
+
+
+def loaded_by(report: Report, settings: ReportSettings) -> str:
+    """What the loaded periods of a report are true of: another date, or other figures, have not been loaded."""
+    return dated_by(report) if settings.analytics is None else settings.analytics.signature
+
+
+def plan_counting(
+    report: Report, settings: ReportSettings, resource_state: Mapping[str, Any], zone: str, now: datetime
+) -> Plan:
+    """As `plan_report`, for a report that counts: whole intervals of the account's calendar, within a day's quota.
+
+    What of an interval is missing, or due again, is read by asking for the whole of it: first what is missing, the
+    newest before all, then what may have changed. `extract = "all"` reads the period again: to replace a table at one
+    blow might take more than a day has.
+
+    Args:
+        resource_state: what is remembered of the report.
+        zone: IANA name of the account's timezone.
+        now: aware UTC.
+    """
+    endpoint, figures = endpoint_of(report), settings.analytics
+    if endpoint.analytics is None or figures is None:
+        raise ValueError(f"{report.name} counts nothing")
+    clock, quota = ZoneInfo(zone), endpoint.rate.daily
+    end = min(own_day(settings.end, clock), (now - VISIBILITY_LAG).replace(microsecond=0))
+    start = own_day(settings.start, clock) if settings.start else end - _WITHOUT_A_START
+    since = BEGINNING
+    if endpoint.analytics.since is not None:
+        since = datetime.combine(endpoint.analytics.since, time(), clock).astimezone(UTC)
+    start = max(start, since)
+    most_requests = None if quota is None else share(quota, state.spent(resource_state), now)
+    figures = replace(figures, zone=zone, most_requests=most_requests)
+    settings = replace(settings, start=start, end=end, analytics=figures)
+    loaded = state.covered(resource_state, loaded_by(report, settings))
+    if start >= end:
+        return Plan(report, settings, [], loaded, False)
+    period = Window(start, end)
+    missing = subtract(period, loaded)
+    # Behind the latest end alone: a gap further back was old when it was left, and is final once it is read.
+    late = [Window(loaded[-1].end - settings.lookback, loaded[-1].end)] if loaded and settings.lookback else []
+    rereads = settings.reread or settings.extract == "all"
+    again = [period] if rereads else intersection([period], late)
+    # A day's hours are asked for together: Klaviyo may take timeframes by the day.
+    unit: Interval = "day" if figures.interval == "hour" else figures.interval
+    most = endpoint.analytics.intervals[figures.interval] // (24 if figures.interval == "hour" else 1)
+    # A week or a month that begins before Klaviyo has data.
+    found = cut([*missing, *again], unit, clock, most=most, end=end)
+    windows = [Window(max(one.start, since), one.end) for one in found]
+    new = [one for one in reversed(windows) if rereads or intersection([one], missing)]
+    due = [one for one in reversed(windows) if one not in new]
+    if due and most_requests is not None:
+        # What the quota leaves of them goes round, from one hour to the next.
+        turn = int(now.timestamp() // 3600) * max(1, most_requests - len(new)) % len(due)
+        due = [*due[turn:], *due[:turn]]
+    kept = [rest for window in loaded for rest in subtract(window, new)]
+    return Plan(report, settings, [*new, *due], kept, False)
 
 
 def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Window]) -> Plan:
@@ -113,6 +177,7 @@ class Run:
         self.engine = Engine(settings, self.clock)
         self.raise_errors = raise_errors
         self.plans: dict[str, Plan] = {}
+        self.began = self.clock.now()
         self.end_package = False
         #: The last package is under way; set by the run loop.
         self.closing = False
@@ -125,8 +190,13 @@ class Run:
         """Plan a report that is to be read; False if it was already."""
         if name in self.plans:
             return False
-        report = report_of(self.settings, name)
-        made = plan_report(report, self.settings.reports[name], state.covered(resource_state, dated_by(report)))
+        report, settings = report_of(self.settings, name), self.settings.reports[name]
+        if settings.analytics is None:
+            made = plan_report(report, settings, state.covered(resource_state, loaded_by(report, settings)))
+        else:
+            # Without a timezone the engine says why, and reads nothing.
+            zone = self.engine.account.timezone() or state.zone(resource_state) or "UTC"
+            made = plan_counting(report, settings, resource_state, zone, self.began)
         self.plans[name] = made
         self._waiting.append(made)
         return True
@@ -186,7 +256,9 @@ class Run:
             raise
 
     def _windowed(self, name: str, output: Output, resource_state: dict[str, Any], append: bool) -> Iterator[Any]:
+        figures = output.settings.analytics
         first = not resource_state
+        by = loaded_by(output.report, output.settings)
         while True:
             last = self.package_ends()
             taken = self.engine.take(name, last=last, append=append)
@@ -205,8 +277,9 @@ class Run:
         if taken.refused:
             # What is covered includes the rows that wait to be merged; they bring it with them.
             return
-        by = dated_by(output.report)
         loaded, covered = state.covered(resource_state, by), taken.covered or []
+        if figures is not None:
+            state.remember_counting(resource_state, figures, self.began, self.engine.read_of(name).traffic.requests)
         # What is read again and was not reached is to be read by the next run. Where this one got no further than the
         # last, that looks back as far anyway, and the high-water mark stays where it was.
         if first or union([*loaded, *covered]) != loaded:
@@ -272,6 +345,18 @@ def resource(run: Run, name: str) -> DltResource:
     if report.history:
         columns[ROW_VERSION] = {"data_type": "text", "nullable": False, "description": "What dlt compares rows by."}
         disposition = {"disposition": "merge", "strategy": "scd2", "row_version_column_name": ROW_VERSION}
+    elif endpoint_of(report).analytics is not None:
+        # A period that is read again is replaced whole: groupings that it no longer has must go. It is read as a whole.
+        disposition = {"disposition": "merge", "strategy": "delete-insert"}
+        return dlt.resource(
+            run.rows(name),
+            name=name,
+            columns=columns,
+            merge_key=[column.name for column in contract.columns if column.path in PERIOD_KEY],
+            write_disposition=disposition,
+            max_table_nesting=0,
+            file_format="parquet",
+        )
     elif not is_windowed(report) or settings.extract == "all":
         disposition = {"disposition": "replace"}
     else:

@@ -21,7 +21,7 @@ import pendulum
 
 from .errors import ConfigError
 from .revisions import DEFAULT_REVISION, REVISIONS
-from .spec import Report
+from .spec import Figures, Grammar, Report
 from .windows import BEGINNING, END_OF_TIME, SplitBy
 
 Extract = Literal["incremental", "all"]
@@ -77,6 +77,21 @@ REPORT_SETTINGS: Mapping[str, tuple[Any, str, str]] = {
 }
 
 
+#: The same for reports that count, which have some of these: what is allowed differs from one to the other.
+FIGURE_SETTINGS: Mapping[str, tuple[str, str]] = {
+    "interval": ("hour, day, week, month", "What numbers are counted by, in the account's own timezone."),
+    "statistics": ("a list of Klaviyo's statistics", "Which numbers; if left out, all."),
+    "measurements": ("count, sum_value, unique", "Which numbers; if left out, all."),
+    "group_by": ("a list of Klaviyo's groupings", "What to count apart."),
+    "by": ("a list of Klaviyo's dimensions", "What to count apart; if left out, nothing but the metric."),
+    "filter": ("Klaviyo's filter grammar", "What to count; if left out, everything."),
+    "conversion_metric": ("the name of a metric", "What counts as a conversion; all metrics of this name, each apart."),
+    "metrics": ("a list of names, `*` for any text", "Which metrics to count."),
+}
+#: The one of them that names metrics.
+METRIC_SETTING: Mapping[Grammar, str] = {Grammar.REPORT: "conversion_metric", Grammar.AGGREGATE: "metrics"}
+
+
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
     """How one report is read.
@@ -90,6 +105,7 @@ class ReportSettings:
         advance_on_failure: whether coverage moves over chunks that failed for good.
         reread: whether to read again what is loaded already.
         options: switches of this report alone (`predictive_analytics`).
+        analytics: which figures are asked for, of a report that counts.
     """
 
     extract: Extract
@@ -100,6 +116,7 @@ class ReportSettings:
     advance_on_failure: bool = False
     reread: bool = False
     options: frozenset[str] = frozenset()
+    analytics: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +148,8 @@ class ReportFacts:
         options: the switches that it has of its own.
         on_by_default: it is loaded unless `reports` says otherwise.
         exists: under which revisions it does, in words, where the chosen one is none of them; else empty.
+        figures: the settings of `FIGURE_SETTINGS` that it has; somebody else checks them.
+        lookback_days: unless a setting says otherwise.
     """
 
     windowed: bool = False
@@ -138,6 +157,8 @@ class ReportFacts:
     options: frozenset[str] = frozenset()
     on_by_default: bool = True
     exists: str = ""
+    figures: tuple[str, ...] = ()
+    lookback_days: float = 1.0
 
 
 class Raw:
@@ -210,7 +231,7 @@ def _known_keys(raw: Raw, facts: Mapping[str, ReportFacts]) -> None:
             if not isinstance(value, Mapping):
                 problems.append(f"{key}: a report's settings are a table, not {show(value)}{raw.where(key)}")
                 continue
-            allowed = [*REPORT_SETTINGS, *sorted(facts[key].options)]
+            allowed = [*REPORT_SETTINGS, *sorted(facts[key].options), *facts[key].figures]
             for inner in value:
                 if inner not in allowed:
                     problems.append(
@@ -309,7 +330,7 @@ def _report(raw: Raw, name: str, fact: ReportFacts, now: datetime, problems: lis
         extract=extract,
         start=start,
         end=end,
-        lookback=attempt(_lookback, layer),
+        lookback=attempt(_lookback, layer, fact.lookback_days),
         split_by=attempt(_choice, layer, "split_by", "split_by", get_args(SplitBy), "auto"),
         advance_on_failure=attempt(_flag, layer, "advance_on_failure", False),
         reread=attempt(_flag, layer, "reread", False),
@@ -317,8 +338,8 @@ def _report(raw: Raw, name: str, fact: ReportFacts, now: datetime, problems: lis
     )
 
 
-def _lookback(raw: Raw) -> timedelta:
-    days = _number(raw, "lookback_days", 1.0)
+def _lookback(raw: Raw, default: float) -> timedelta:
+    days = _number(raw, "lookback_days", default)
     if not 0 <= days <= 36_500:
         raise ConfigError(
             f"lookback_days = {show(raw.values['lookback_days'])}{raw.where('lookback_days')}: "

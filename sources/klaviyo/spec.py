@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
 from types import MappingProxyType
+from typing import Literal
 
 JSON_API = "application/vnd.api+json"
 
@@ -72,10 +74,17 @@ class Variant:
     Attributes:
         filter: an expression in Klaviyo's grammar, ANDed to the date window.
         context: constants that every record of this variant carries (`channel`).
+        metric: id of the metric that the body asks for, where a body does.
     """
 
     filter: str
     context: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    metric: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells the variants of one endpoint apart."""
+        return self.filter, self.metric
 
 
 NO_VARIANT = Variant("")
@@ -111,6 +120,75 @@ class Parent:
         return f"{self.rows.replace('-', '_')}s" if self.rows else self.endpoint
 
 
+#: What numbers are counted by: calendar intervals in the account's own timezone; weeks begin on Monday.
+Interval = Literal["hour", "day", "week", "month"]
+
+
+class Grammar(Enum):
+    """How an endpoint that counts is asked, and answers."""
+
+    REPORT = "statistics over a timeframe, `results` with groupings and statistics"
+    AGGREGATE = "measurements of one metric between two datetimes, `data` with dimensions and measurements"
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """What an endpoint counts that takes a POST and answers with numbers instead of records.
+
+    Attributes:
+        grammar: of body and answer.
+        intervals: interval -> the most of them that one request may span. Where the answer is no series, its numbers
+            are of the whole timeframe, and every interval is a request of its own.
+        default_interval: unless a setting says otherwise.
+        series: there is a number for every interval.
+        groups: what is grouped by unless a setting says otherwise.
+        default_metric: name of the metric that is asked for unless a setting says otherwise; `*` stands for any text.
+            None where the endpoint takes no metric.
+        lookback_days: how long numbers change after the fact, unless a setting says otherwise.
+        since: Klaviyo has no data before this day.
+        together: group -> groups that have to be asked for with it.
+    """
+
+    grammar: Grammar
+    intervals: Mapping[Interval, int]
+    default_interval: Interval
+    series: bool
+    groups: tuple[str, ...] = ()
+    default_metric: str | None = None
+    lookback_days: float = 1.0
+    since: date | None = None
+    together: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Which numbers a run asks an endpoint for.
+
+    Attributes:
+        interval: what they are counted by.
+        statistics: which ones, in Klaviyo's words.
+        groups: what they are grouped by.
+        filter: Klaviyo's grammar; empty means everything.
+        metrics: names or patterns (`Opened*`) of the metrics that are asked for.
+        zone: IANA name of the account's timezone.
+        most_requests: how many requests this run may begin, where there is a quota a day.
+    """
+
+    interval: Interval
+    statistics: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    filter: str = ""
+    metrics: tuple[str, ...] = ()
+    zone: str = "UTC"
+    most_requests: int | None = None
+
+    @property
+    def signature(self) -> str:
+        """What the rows depend on: where it changes, what is loaded is not what is asked for."""
+        parts = (self.interval, *self.statistics, "", *self.groups, "", self.filter, *self.metrics)
+        return "|".join(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One readable collection of Klaviyo's API. Defaults silent, only deviations shown.
@@ -129,6 +207,7 @@ class Endpoint:
         dearer: `additional-fields` value -> the lower rate that asking for it brings.
         since: the first revision of the API that this row is true of; None for all.
         until: the last one. Rows of the same name take turns.
+        analytics: set where it takes a POST and answers with numbers; the cursor is then what bounds its body.
     """
 
     name: str
@@ -144,6 +223,7 @@ class Endpoint:
     dearer: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
     since: str | None = None
     until: str | None = None
+    analytics: Analytics | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,15 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from .quota import recent
+from .spec import Figures
 from .windows import Window, union
 
 #: Key in the state of the source and name of the source, as dlt stores it.
 SOURCE = "klaviyo"
 _COVERED = "covered"
+_ZONE = "timezone"
+_SPENT = "spent"
 
 
 _BY = "by"
@@ -34,6 +38,27 @@ def remember(resource_state: MutableMapping[str, Any], windows: Sequence[Window]
     """Write the loaded periods, and what dates them, into the state of a resource; dlt commits it with the rows."""
     resource_state[_BY] = by
     resource_state[_COVERED] = [[w.start.isoformat(), w.end.isoformat()] for w in union(windows)]
+
+
+def zone(resource_state: Mapping[str, Any]) -> str | None:
+    """The timezone that a report was last counted by, or None before the first load."""
+    return resource_state.get(_ZONE)
+
+
+def spent(resource_state: Mapping[str, Any]) -> list[tuple[datetime, int]]:
+    """When the runs of the last day began, and how many requests each has sent."""
+    return [(datetime.fromisoformat(began), requests) for began, requests in resource_state.get(_SPENT, ())]
+
+
+def remember_counting(
+    resource_state: MutableMapping[str, Any], figures: Figures, began: datetime, requests: int
+) -> None:
+    """Write by which clock a report that counts was read, and how many requests this run has sent so far."""
+    earlier = [(when, number) for when, number in recent(spent(resource_state), began) if when != began]
+    resource_state[_ZONE] = figures.zone
+    if figures.most_requests is not None:
+        now = [(began, requests)] if requests else []
+        resource_state[_SPENT] = [[when.isoformat(), number] for when, number in (*earlier, *now)]
 
 
 def of_report(pipeline_state: Mapping[str, Any], report: str) -> Mapping[str, Any]:
