@@ -278,7 +278,7 @@ def canvas(
         updated = make.second(created)
         identity = make.ulid()
         audiences = [make.identity(32).lower() for _ in range(2)]
-        # told apart by nothing but their variations
+        # one a channel, which their variations alone tell
         messages = [make.ulid() for _ in range(5)]
         owners = [audiences[number % 2] for number in range(5)]
         channels: list[Resource] = [
