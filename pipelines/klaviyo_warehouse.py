@@ -15,7 +15,6 @@ import dlt
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.factory import DuckDbTypeMapper
 
 from sources.klaviyo.reports import cursor_column, endpoint_of
@@ -77,6 +76,9 @@ def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -
     windows = union(plan.windows)
     if intersection(windows, loaded) or duckdb_file(pipeline) is None:
         return False
+    # Not at the top: it imports DuckDB, which not every command needs.
+    from dlt.destinations.impl.duckdb.duck import DuckDbClient
+
     with pipeline.destination_client(*[SOURCE] if SOURCE in pipeline.schema_names else []) as client:
         if not isinstance(client, DuckDbClient):
             return False

@@ -75,7 +75,7 @@ class Scenario:
         self.lookback = timedelta(hours=pick.choice([0, 1, 24, 72]))
         self.start = (NOW - timedelta(days=pick.choice([1, 20, 60]))).replace(minute=pick.randrange(60), microsecond=0)
         engine._ROWS_PER_TABLE = pick.choice([1, 50, 20_000])
-        engine._UNLOADED_BYTES = pick.choice([50_000, 192 << 20])
+        engine._UNLOADED_BYTES = pick.choice([50_000, 128 << 20])
         engine._PAGES_WORTH_SHARING = pick.choice([2, 8])
         klaviyo_run._WORTH_LOADING_ROWS = pick.choice([100, 1000, 100_000])
 

@@ -45,7 +45,10 @@ log = logging.getLogger("klaviyo")
 
 #: Pages of one chain that may wait to be decoded: enough to keep fetching, few enough to see soon where it is.
 _UNDECODED_PER_CHAIN = 2
-_UNLOADED_BYTES = 192 << 20
+#: Many chains with a page each fill the memory too; beyond this, each may have one and no more.
+_UNDECODED_BYTES = 32 << 20
+#: What Klaviyo's limit for events brings in the seconds that a load package takes to load.
+_UNLOADED_BYTES = 128 << 20
 #: dlt spends about 2 ms on an item, so tables are handed over by the ten thousands of rows.
 _ROWS_PER_TABLE = 20_000
 _BYTES_PER_TABLE = 16 << 20
@@ -523,6 +526,7 @@ class Engine:
         self._lock = threading.RLock()
         self._to_decode = threading.Condition(self._lock)
         self._fetched: deque[_Fetched] = deque()
+        self._undecoded_bytes = 0
         self._halted = False
         self._crash: BaseException | None = None
         self._decoder: threading.Thread | None = None
@@ -698,10 +702,11 @@ class Engine:
             with self._lock:
                 chain.waiting += 1
                 self._fetched.append(_Fetched(chain, body))
+                self._undecoded_bytes += len(body)
                 self._to_decode.notify()
                 if page.next is None:
                     break
-                while chain.waiting >= _UNDECODED_PER_CHAIN and not (self.stop.is_set() or read.given_up(chain)):
+                while self._crowded(chain) and not (self.stop.is_set() or read.given_up(chain)):
                     chain.room.wait()
                 if self.stop.is_set() or self._halted or read.given_up(chain):
                     return
@@ -730,6 +735,11 @@ class Engine:
 
         return self.lookups.joined(body, endpoint, above.type, readers, read.traffic, given_up)
 
+    def _crowded(self, chain: Chain) -> bool:
+        """Whether a chain waits for its own pages to be decoded before it fetches another."""
+        most = 1 if self._undecoded_bytes >= _UNDECODED_BYTES else _UNDECODED_PER_CHAIN
+        return chain.waiting >= most
+
     def _decode(self) -> None:
         while True:
             with self._lock:
@@ -742,6 +752,7 @@ class Engine:
                 if self.stop.is_set():
                     return
                 page = self._fetched.popleft()
+                self._undecoded_bytes -= len(page.body)
             try:
                 self._take_page(page)
             except KlaviyoError as error:
