@@ -19,6 +19,7 @@ from .endpoints import endpoints
 from .errors import ConfigError
 from .figures import figures_of
 from .reports import REPORT_SPANS, context_columns, endpoint_of, facts, facts_of, raw_column, reports
+from .revisions import REVISIONS
 from .settings import (
     ACCOUNT_SETTINGS,
     ALL,
@@ -254,10 +255,10 @@ class _Written:
         asked = _PLACEHOLDER.sub("{id}", text.strip("/").removeprefix("api/"))
         path = row.path if row else short.get(asked) or short.get(asked.replace("_", "-")) or _template(asked, paths)
         if path is None or path not in paths:
+            having = [other for other in REVISIONS if text in endpoints(other) or asked in _short_paths(other)]
+            told = f"; {' and '.join(having)} has it." if having else nearest(text, [*rows, *paths])
             self._wrong(
-                "endpoint",
-                f"unknown under revision {self.revision}{nearest(text, [*rows, *paths])} "
-                f"Allowed: a path, or {', '.join(rows)}.",
+                "endpoint", f"unknown under revision {self.revision}{told} Allowed: a path, or {', '.join(rows)}."
             )
             return None
         fact = paths[path]
@@ -411,6 +412,11 @@ class _Written:
             else:
                 found[name] = (kind, path)
         return found
+
+
+def _short_paths(revision: str) -> set[str]:
+    """What one can read under a revision, as a user may write it."""
+    return {_PLACEHOLDER.sub("{id}", path).removeprefix("/api/") for path in api_facts(revision)}
 
 
 def _template(asked: str, paths: Iterable[str]) -> str | None:
