@@ -242,17 +242,21 @@ def test_programs_get_the_reports_as_json(folder: Path, capsys: Capture) -> None
 
 def test_a_plan_counts_windows_and_requests_and_sends_none(account: Sandbox, capsys: Capture) -> None:
     period = ["--start-date", "2026-01-01", "--end-date", "2026-03-31", "--split-by", "month"]
-    assert main(["plan", "campaigns", "campaign_messages", "events", "list_profiles", *period]) == 0
+    assert (
+        main(["plan", "campaigns", "campaign_messages", "campaign_variations", "events", "list_profiles", *period]) == 0
+    )
     said = capsys.readouterr().out
     span = "2026-01-01 to 2026-04-01"
-    # Six filters a window: three channels, archived or not.
-    assert line(said, "campaigns") == f"campaigns | 3 | {span} | at least 18 | at least 1.0 s | 150 requests a minute"
-    assert line(said, "campaign_messages") == f"campaign_messages | 3 | {span} | comes with campaigns"
+    # Two filters a window: archived or not.
+    each = "and at least one for each of the campaign_messages; 150 requests a minute"
+    assert line(said, "campaigns") == f"campaigns | 3 | {span} | at least 6 | no wait | {each}"
+    assert line(said, "campaign_messages") == f"campaign_messages | 3 | {span} | at least 3 | no wait | {each}"
+    assert line(said, "campaign_variations") == f"campaign_variations | 3 | {span} | comes with campaign_messages"
     assert line(said, "events") == f"events | 3 | {span} | at least 3 | no wait | 3,500 requests a minute"
     assert line(said, "list_profiles").endswith(
         "| everything | at least 1 | no wait | and at least one for each of the lists; 750 requests a minute"
     )
-    assert "In all at least 22 requests, and those for each record" in said
+    assert "In all at least 13 requests, and those for each record" in said
     assert account.requests == []
 
 
@@ -296,7 +300,7 @@ def test_check_says_which_reports_the_key_may_read(account: Sandbox, capsys: Cap
     paths = [request.path for request in account.requests]
     # One request each, and one more for an id where a report is read once a parent.
     assert paths.count("/api/events") == 1
-    assert paths.count("/api/campaigns") <= 2
+    assert paths.count("/api/campaigns") <= 3
     assert all(int(request.query.get("page[size]", 1)) == 1 for request in account.requests)
 
 

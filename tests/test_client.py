@@ -198,7 +198,7 @@ def test_a_request_carries_what_klaviyo_asks_for(server: Server, visit: Visit) -
     ((path, headers),) = server.requests
     assert path == "/api/events?page%5Bsize%5D=1000&filter=a%2Cb%3A%20c"
     assert headers["Authorization"] == f"Klaviyo-API-Key {KEY}"
-    assert headers["revision"] == "2026-07-15"
+    assert headers["revision"] == DEFAULT_REVISION
     assert headers["Accept"] == "application/vnd.api+json"
     assert headers["Accept-Encoding"] == "gzip"
     assert headers["User-Agent"].startswith("dlt-klaviyo/")

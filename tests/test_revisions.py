@@ -166,7 +166,7 @@ def test_a_custom_report_is_held_to_the_chosen_revision(endpoint: str) -> None:
     table = {"endpoint": endpoint, "extract": "all"}
     raw = {"api_key": "pk_1", "reports": ["mine"], "custom_reports": {"mine": table}}
     assert settings_from(Raw({**raw, "revision": NEW}), NOW).custom["mine"].revision == NEW
-    with pytest.raises(ConfigError, match="unknown under revision 2026-07-15; 2026-10-15 has it. Allowed: "):
+    with pytest.raises(ConfigError, match=r"unknown under revision 2026-07-15; 2026-10-15 has it\. Allowed: "):
         settings_from(Raw({**raw, "revision": OLD}), NOW)
 
 
@@ -174,7 +174,7 @@ def test_a_filter_of_a_custom_report_is_held_to_the_chosen_revision() -> None:
     table = {"endpoint": "campaigns", "filter": 'equals(messages.channel,"sms")', "extract": "all"}
     raw = {"api_key": "pk_1", "reports": ["mine"], "custom_reports": {"mine": table}}
     settings_from(Raw({**raw, "revision": OLD}), NOW)
-    with pytest.raises(ConfigError, match='unknown "messages.channel"'):
+    with pytest.raises(ConfigError, match=r'unknown "messages\.channel"'):
         settings_from(Raw({**raw, "revision": NEW}), NOW)
 
 

@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from sources.klaviyo.contracts import EXTRA, ROW_VERSION, Contract, load_contract
 from sources.klaviyo.errors import ContractViolation, TransientError
 from sources.klaviyo.reports import reports
-from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.shape import Shaped, Shaper, mended, next_link, parents, span, without
 from sources.klaviyo.spec import Parent
 from sources.klaviyo.windows import Window
 
 # What lies inside records has a shaper and tests of its own (test_people).
-REPORTS = {name: report for name, report in reports(DEFAULT_REVISION).items() if report.each is None}
+#: The one whose campaign messages are included rows; what another one does otherwise is in test_lookups and test_truth.
+REVISION = "2026-07-15"
+REPORTS = {name: report for name, report in reports(REVISION).items() if report.each is None}
 CONTEXT = {"channel": "sms", "list_id": "L1", "segment_id": "S1", "campaign_id": "C1", "segment_name": "VIPs"}
 
 #: How a moment was or may be sent -> the moment in UTC. What is not here is no moment.
@@ -272,7 +273,7 @@ def reference(page: str, name: str) -> tuple[list[dict[str, Any]], Counter[str]]
     """All rows of a page of a report, `_extra` as path -> value as it was written, and what was counted."""
     document = members(page)
     assert document is not None
-    report, contract = REPORTS[name], load_contract(name, DEFAULT_REVISION)
+    report, contract = REPORTS[name], load_contract(name, REVISION)
     included = {}
     for text in elements(document.get("included", "[]")):
         header = members(text) or {}
@@ -311,7 +312,7 @@ class FastShaper(Shaper):
 
 def shaper(name: str, kind: type[Shaper] = Shaper) -> Shaper:
     report = REPORTS[name]
-    return kind(load_contract(name, DEFAULT_REVISION), rows=report.rows, row_version=report.history)
+    return kind(load_contract(name, REVISION), rows=report.rows, row_version=report.history)
 
 
 def rows_of(shaped: Shaped, contract: Contract) -> list[dict[str, Any]]:
@@ -343,7 +344,7 @@ def event(attributes: str = "{}", relationships: str = "{}", ident: str = '"e1"'
 
 def one(name: str, record: str, kind: type[Shaper] = Shaper) -> tuple[dict[str, Any], Counter[str]]:
     result = shaped(name, document([record]), kind)
-    (row,) = rows_of(result, load_contract(name, DEFAULT_REVISION))
+    (row,) = rows_of(result, load_contract(name, REVISION))
     return row, result.misfits
 
 
@@ -358,7 +359,7 @@ def rendered(tree: Mapping[str, Any]) -> str:
 @st.composite
 def pages(draw: st.DrawFn, name: str, hostile: bool) -> str:
     """A page of a report: mostly fitting values, and where it is hostile, misplaced, unknown and missing ones too."""
-    report, contract = REPORTS[name], load_contract(name, DEFAULT_REVISION)
+    report, contract = REPORTS[name], load_contract(name, REVISION)
     leaves = [column for column in contract.columns if column.path.startswith("attributes.")]
     relations = {
         column.path.split(".")[1].removesuffix("[]"): "[]" in column.path
@@ -452,7 +453,7 @@ def test_a_page_of_fitting_values_goes_the_fast_way_and_gives_the_rows_of_the_re
     page = data.draw(pages(name, hostile=False))
     expected, misfits = reference(page, name)
     assert misfits == Counter()
-    assert rows_of(shaped(name, page, FastShaper), load_contract(name, DEFAULT_REVISION)) == expected
+    assert rows_of(shaped(name, page, FastShaper), load_contract(name, REVISION)) == expected
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -471,7 +472,7 @@ def test_the_other_reports_are_no_different(name: str, data: st.DataObject) -> N
 
 def the_same_both_ways(name: str, data: st.DataObject) -> None:
     page = data.draw(pages(name, hostile=True))
-    contract = load_contract(name, DEFAULT_REVISION)
+    contract = load_contract(name, REVISION)
     expected, misfits = reference(page, name)
     shape = shaper(name)
     # The second time, the fields that were unknown are known.
@@ -487,7 +488,7 @@ def the_same_both_ways(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_columns_are_those_of_the_contract_whatever_the_page_holds(name: str) -> None:
-    names = [column.name for column in load_contract(name, DEFAULT_REVISION).columns]
+    names = [column.name for column in load_contract(name, REVISION).columns]
     history = [ROW_VERSION] if REPORTS[name].history else []
     shape = shaper(name)
     for table in (shape.empty(), shape.shape(b'{"data":[]}', {}).table, shape.shape(b'{"data":[null]}', {}).table):
@@ -642,7 +643,7 @@ def test_a_new_field_deep_inside_is_learned_once() -> None:
             compiled += 1
             super()._compile()
 
-    shape = Counting(load_contract("profiles", DEFAULT_REVISION))
+    shape = Counting(load_contract("profiles", REVISION))
     record = '{"type":"profile","id":"p","attributes":{"created":"%s","location":{"planet":"Earth"}}}'
     for moment in ("2026-06-23T00:15:23Z", *["2026-06-23T00:15:23"] * 5):
         table = shape.shape(document([record % moment]).encode(), {}).table
@@ -682,7 +683,7 @@ def test_a_record_without_an_id_is_kept_under_a_name_made_of_its_content(record:
 def test_an_included_row_without_an_id_is_kept_too() -> None:
     message = '{"type":"campaign-message","attributes":{"definition":{"label":"A"}}}'
     page = document([], [message, message.replace("A", "B"), '{"type":7}', "7"])
-    rows = rows_of(shaped("campaign_messages", page), load_contract("campaign_messages", DEFAULT_REVISION))
+    rows = rows_of(shaped("campaign_messages", page), load_contract("campaign_messages", REVISION))
     assert [row["definition_label"] for row in rows] == ["A", "B"]
     assert len({row["id"] for row in rows}) == 2
 
@@ -726,7 +727,7 @@ def test_no_data_is_null_and_no_references_are_an_empty_list(
     links = "{}" if link is None else f'{{"attributions":{link}}}'
     page = document([event("{}", links)], ['{"type":"attribution","id":"a1","x": 1}'])
     result = shaped("events", page, kind)
-    (row,) = rows_of(result, load_contract("events", DEFAULT_REVISION))
+    (row,) = rows_of(result, load_contract("events", REVISION))
     assert (row["attribution_ids"], row["attributions"], result.misfits) == (ids, attributions, Counter())
 
 
@@ -753,7 +754,7 @@ def test_a_name_that_is_no_text_is_kept_beside_as_it_was_sent() -> None:
         ['{"type":"metric","id":"m","attributes":{"name":{"en":"Order"}}}'],
     )
     result = shaped("events", page)
-    (row,) = rows_of(result, load_contract("events", DEFAULT_REVISION))
+    (row,) = rows_of(result, load_contract("events", REVISION))
     assert (row["metric_id"], row["metric_name"]) == ("m", None)
     assert row[EXTRA] == {"included.metric.attributes.name": '{"en":"Order"}'}
     assert result.misfits == {"included.metric.attributes.name": 1}

@@ -135,8 +135,13 @@ def test_campaigns_of_every_channel_are_there_archived_ones_too(whole: Loaded) -
     }
     assert sql(whole.folder, "SELECT count(*) > 0 FROM klaviyo.flows WHERE archived") == [(True,)]
     assert {row[0] for row in sql(whole.folder, "SELECT channel FROM klaviyo.campaign_messages")} == {
-        "email", "sms", "mobile_push",
+        "email", "sms", "mobile_push", "whatsapp",
     }  # fmt: skip
+
+
+def test_what_a_campaign_sends_is_asked_for_once_a_message_for_all_tables(whole: Loaded) -> None:
+    asked = [path for path in whole.paths if path.endswith("/campaign-variations")]
+    assert len(asked) == len(set(asked)) > 30
 
 
 def test_events_dated_in_the_future_are_not_there_yet(whole: Loaded) -> None:

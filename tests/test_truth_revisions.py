@@ -25,12 +25,11 @@ EVERY = [(revision, name) for revision in OTHERS for name in reports(revision)]
 
 @dataclass
 class Loaded:
-    """What a run over all reports left, and what it asked for."""
+    """What a run over all reports left."""
 
     folder: Path
     account: Account
     outcomes: dict[str, Outcome]
-    paths: list[str]
 
 
 def account_of(clock: FakeClock) -> Account:
@@ -48,8 +47,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Loaded]:
             journey = Journey(folder, account_of(clock), clock)
             try:
                 outcomes = journey.run("all", start_date="2026-05-01", revision=revision)
-                paths = [request.path for request in journey.server.requests]
-                found[revision] = Loaded(folder, journey.account, outcomes, paths)
+                found[revision] = Loaded(folder, journey.account, outcomes)
             finally:
                 journey.close()
     return found
@@ -154,13 +152,6 @@ def test_a_message_that_is_edited_without_its_campaign_comes(journey: Journey, c
     assert [name for name, _ in label] == ["Edited alone"]
     # The list of campaigns twice, archived or not; the list of messages; the variations of one.
     assert len(journey.server.requests) == 4
-
-
-def test_the_variations_of_a_message_are_asked_for_once_for_all_tables(others: dict[str, Loaded]) -> None:
-    if NEW not in others:
-        pytest.skip("the default revision: see test_truth")
-    asked = [path for path in others[NEW].paths if path.endswith("/campaign-variations")]
-    assert len(asked) == len(set(asked)) > 30
 
 
 def test_a_report_that_the_chosen_revision_does_not_have_is_refused_before_any_request(journey: Journey) -> None:

@@ -15,7 +15,7 @@ REVISIONS: Mapping[str, date] = {
     "2026-07-15": date(2028, 7, 15),
     "2026-10-15": date(2028, 10, 15),
 }
-DEFAULT_REVISION = "2026-07-15"
+DEFAULT_REVISION = "2026-10-15"
 
 #: How long before its end a revision is warned about.
 _NOTICE = timedelta(days=90)
