@@ -133,7 +133,11 @@ def median(values: Iterable[float]) -> float:
 
 
 def table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print figures under a title."""
+    """Print figures under a title; keep them for `benchmarks.plot` in the file that BENCHMARK_RESULTS names."""
+    rows = [list(row) for row in rows]
+    if kept := os.environ.get("BENCHMARK_RESULTS"):
+        with Path(kept).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"title": title, "machine": machine(), "headers": headers, "rows": rows}) + "\n")
     texts = [[_text(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *texts, strict=True)]
     print(f"\n{title}")
