@@ -25,7 +25,7 @@ from sources.klaviyo.reports import (  # noqa: E402 - after the path is set
 )
 from sources.klaviyo.reports import reports as predefined  # noqa: E402
 from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS  # noqa: E402
-from sources.klaviyo.settings import ACCOUNT_SETTINGS, FIGURE_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
+from sources.klaviyo.settings import ACCOUNT_SETTINGS, FIGURE_SETTINGS, METRIC_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
 from sources.klaviyo.spec import Rate, Report  # noqa: E402
 from sources.klaviyo.windows import SplitBy  # noqa: E402
 
@@ -70,6 +70,21 @@ def configuration() -> str:
         "Dates are UTC. A date without a time as `end_date` includes that day; a time is the first moment left out.",
         f"Periods: {', '.join(f'`{name}`' for name in get_args(Period))}; weeks begin on Monday.",
         f"Splits: {', '.join(f'`{name}`' for name in get_args(SplitBy))}.",
+        "",
+        "## Events of some metrics",
+        "",
+        "Under `[sources.klaviyo.events]`:",
+        "",
+        "    [sources.klaviyo.events]",
+        '    metrics = ["Placed Order", "Opened*"]',
+        "    split_tables = true",
+        "",
+        "| setting | default | allowed | |",
+        "|---|---|---|---|",
+        *(_setting(name, *facts) for name, facts in METRIC_SETTINGS.items()),
+        "",
+        "Each metric is a line of its own in what a run reports, and remembers for itself what is loaded: see",
+        "[how it works](how-it-works.md#events-of-some-metrics).",
         "",
         "## Switches of single reports",
         "",

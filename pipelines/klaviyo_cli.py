@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sources.klaviyo.settings import Settings
+    from sources.klaviyo.spec import Report
 
 COMMANDS = {
     "run": "Load reports",
@@ -122,7 +123,7 @@ def execute(command: str, pipeline_name: str | None, args: argparse.Namespace, *
     try:
         name = _checked_name(pipeline_name, command)
         if command == "reports":
-            return _reports(args)
+            return _reports(name, args)
         return {"run": _run, "plan": _plan, "check": _check}[command](name, args, verbose)
     except BrokenPipeError:
         # Whoever read the output (`| head`) has enough of it; Python would complain once more when it flushes the rest.
@@ -152,13 +153,14 @@ def _checked_name(name: str | None, command: str) -> str:
     return name
 
 
-def _reports(args: argparse.Namespace) -> int:
+def _reports(name: str, args: argparse.Namespace) -> int:
     from pipelines import klaviyo_view as view
     from sources.klaviyo.reports import REPORT_SPANS, described
     from sources.klaviyo.settings import ALL
 
-    named = [name for name in _known_reports(args) if name != ALL]
-    infos = [view.report_info(described(name)) for name in named or REPORT_SPANS]
+    custom = _custom_reports(name)
+    named = [report for report in _known_reports(args, list(custom)) if report != ALL]
+    infos = [view.report_info(custom.get(report) or described(report)) for report in named or [*REPORT_SPANS, *custom]]
     if _is(args, "json"):
         view.write_json(infos)
     elif named or _is(args, "columns"):
@@ -167,6 +169,25 @@ def _reports(args: argparse.Namespace) -> int:
     else:
         view.show_reports(infos)
     return 0
+
+
+def _custom_reports(name: str) -> Mapping[str, Report]:
+    """The custom reports of the configuration, whatever else in it is missing.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    from sources.klaviyo import config, custom
+    from sources.klaviyo.limits import SystemClock
+    from sources.klaviyo.settings import Raw
+
+    raw = config.read(name)
+    if not custom.names(raw):
+        return {}
+    kept = {key: value for key, value in raw.values.items() if key in (custom.CUSTOM_REPORTS, "revision")}
+    # No request is sent, so no key is needed.
+    made = custom.settings_from(Raw({**kept, "api_key": "pk_none", "extract": "all"}, raw.origins), SystemClock().now())
+    return made.custom
 
 
 def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.engine import Read, share_listings
 from sources.klaviyo.resources import Plan
 from sources.klaviyo.spec import Grammar, Rate
@@ -24,6 +25,7 @@ class ReportCost:
         rate: the limit of the requests for the rows.
         shared_with: the report whose requests bring these rows too, so that they cost nothing.
         left: requests that a quota a day leaves to later runs.
+        names_metrics: the metrics of the account are asked for first, once for all reports.
     """
 
     plan: Plan
@@ -33,6 +35,7 @@ class ReportCost:
     rate: Rate
     shared_with: str | None
     left: int = 0
+    names_metrics: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,12 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
         # So do those that something is looked up for.
         asking = [*read.lineage, *(read.lookup[:1] if read.lookup else ())]
         parents = " and ".join(below.parent.records for below in asking if below.parent)
+        # Which metrics match besides those of earlier runs only Klaviyo knows.
+        chooses = plan.report.by_metric and bool(plan.settings.metrics)
+        if chooses:
+            parents = "metrics that match" if len(plans) == 1 else "other metrics that match"
         listings = {chain.path for chain in read.pending if chain.shared}
-        requests = 0 if shared else len(read.pending) - len(listings & counted)
+        requests = 0 if shared or chooses else len(read.pending) - len(listings & counted)
         counted |= listings
         figures = plan.settings.analytics
         most = figures.most_requests if figures else None
@@ -76,18 +83,23 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
         # A metric each, where names are patterns: how many there are is not known here.
         if figures and read.endpoint.analytics and read.endpoint.analytics.grammar is Grammar.AGGREGATE:
             parents = "metrics"
+        names_metrics = bool(plan.windows) and (chooses or plan.report.metric is not None)
         buckets[asked.path, rate] += requests
         found.append(
             ReportCost(
                 plan=plan,
                 requests=requests,
                 seconds=least_seconds(requests, rate),
-                per_parent=None if shared or not read.pending else parents or None,
+                per_parent=None if shared or not (read.pending or chooses) else parents or None,
                 rate=read.rate,
                 shared_with=leader.report.name if shared else None,
                 left=left,
+                names_metrics=names_metrics,
             )
         )
+    if (naming := next((one.plan.report for one in found if one.names_metrics), None)) is not None:
+        metrics = endpoints(naming.revision)["metrics"]
+        buckets[metrics.path, metrics.rate] += 1
     return Cost(
         reports=found,
         requests=buckets.total(),

@@ -25,10 +25,12 @@ from sources.klaviyo import config, source_of, state
 from sources.klaviyo.custom import settings_from
 from sources.klaviyo.errors import KlaviyoError
 from sources.klaviyo.limits import Clock, SystemClock
+from sources.klaviyo.metrics import chosen
 from sources.klaviyo.reports import report_of, windows_endpoint
-from sources.klaviyo.resources import Plan, Run, loaded_by, plan_counting, plan_report
-from sources.klaviyo.settings import Settings
-from sources.klaviyo.windows import BEGINNING, Window, high_water
+from sources.klaviyo.resources import Plan, Run, differs, loaded_by, plan_counting, plan_report, settings_of_metric
+from sources.klaviyo.settings import ReportSettings, Settings
+from sources.klaviyo.spec import Report
+from sources.klaviyo.windows import BEGINNING, Window, high_water, union
 
 log = logging.getLogger("klaviyo")
 
@@ -160,11 +162,41 @@ def plan(pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None = None)
     found = []
     for name, own in settings.reports.items():
         report, remembered = report_of(settings, name), state.of_report(loaded, name)
+        if own.metrics:
+            found += _of_known_metrics(report, own, loaded)
         if own.analytics is None:
-            found.append(plan_report(report, own, state.covered(remembered, loaded_by(report, own))))
+            covered = state.covered(remembered, loaded_by(report, own))
+            found.append(plan_report(report, own, covered, anew=differs(report, remembered)))
         else:
             found.append(plan_counting(report, own, remembered, state.zone(remembered) or "UTC", now))
     return found
+
+
+def _of_known_metrics(report: Report, settings: ReportSettings, loaded: Mapping[str, Any]) -> list[Plan]:
+    """Plans of the metrics that earlier runs chose; those to come only Klaviyo knows."""
+    known = state.known_metrics(loaded)
+    ids: dict[str, list[str]] = {}
+    for metric in known.values():
+        ids.setdefault(metric.names[-1], []).append(metric.id)
+    made, _ = chosen(ids, report, settings.metrics, settings.split_tables, known, ())
+    own, inherited = (
+        settings_of_metric(settings),
+        state.covered(state.of_report(loaded, report.name), loaded_by(report, settings)),
+    )
+    return [
+        plan_report(
+            one,
+            own,
+            union(
+                [
+                    *state.covered(state.of_report(loaded, one.name), loaded_by(one, own)),
+                    *(inherited if one.table else ()),
+                ]
+            ),
+        )
+        for one in made
+        if one.name in known
+    ]
 
 
 def run(
@@ -189,7 +221,8 @@ def run(
     recover(pipeline)
     stop = stop or threading.Event()
     reading = Run(settings, clock=clock, rows=package_rows, seconds=PACKAGE_S, raise_errors=False)
-    for name in settings.reports:
+    reading.prepare(pipeline.state)
+    for name in reading.settings.reports:
         reading.add(name, state.of_report(pipeline.state, name))
         planned = reading.plans[name]
         by = loaded_by(planned.report, planned.settings)
@@ -206,7 +239,8 @@ def run(
         while names := _next_package(reading, stop):
             reading.begin_package()
             pipeline.run(source_of(reading, names))
-        outcomes = [_outcome(reading, name, pipeline) for name in settings.reports]
+        outcomes = [_refusal(reading, name, settings.reports[name]) for name in reading.refused]
+        outcomes += [_outcome(reading, name, pipeline) for name in reading.settings.reports]
     finally:
         reading.engine.close()
         watcher.join()
@@ -271,6 +305,14 @@ def _progress(reading: Run) -> list[Progress]:
             )
         )
     return found
+
+
+def _refusal(reading: Run, name: str, settings: ReportSettings) -> Outcome:
+    """A report of which at least a part was not even asked for."""
+    windows = (
+        [Window(settings.start or BEGINNING, settings.end)] if (settings.start or BEGINNING) < settings.end else []
+    )
+    return Outcome(name, windows, False, 0, 0, 0, 0, 0.0, None, error=reading.refused[name], failed_windows=windows)
 
 
 def _outcome(reading: Run, name: str, pipeline: dlt.Pipeline) -> Outcome:

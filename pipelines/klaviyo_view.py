@@ -172,6 +172,7 @@ def plan_info(cost: Cost) -> dict[str, Any]:
                 "shares_requests_of": one.shared_with,
                 "requests_left_to_later_runs": one.left,
                 "requests_per_day": one.rate.daily,
+                "looks_up_metrics": one.names_metrics,
             }
             for one in cost.reports
         ],
@@ -211,9 +212,10 @@ def _remark(one: ReportCost) -> str:
     if one.rate.daily is not None:
         later = f"{counted(one.left, 'more request')} in later runs; " if one.left else ""
         return f"{later}{one.rate.steady:,} requests a minute, {one.rate.daily:,} a day"
+    lookup = "the account's metrics are asked for first; " if one.names_metrics else ""
     if one.per_parent:
-        return f"and at least one for each of the {one.per_parent}; {one.rate.steady:,} requests a minute"
-    return f"{one.rate.steady:,} requests a minute"
+        return f"{lookup}and at least one for each of the {one.per_parent}; {one.rate.steady:,} requests a minute"
+    return f"{lookup}{one.rate.steady:,} requests a minute"
 
 
 def _time(seconds: float) -> str:

@@ -67,6 +67,8 @@ def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -
         plan.whole
         or inferred
         or plan.report.each is not None
+        # Others write this table too.
+        or plan.report.table is not None
         or cursor is None
         or not cursor.fixed
         or column is None

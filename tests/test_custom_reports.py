@@ -184,6 +184,77 @@ def test_a_custom_report_goes_on_where_it_stopped_and_looks_back(account: Journe
     assert account.ids("orders") == truth_ids(account.account, "event", "datetime", START, account.clock.now() - LAG)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"filter": 'equals(profile_id,"{profile}")'},
+        {"metric": "{metric}"},
+        {"fields": ["datetime"]},
+        {"include": ["metric"]},
+        {"columns": {"who": "relationships.profile.data.id"}},
+    ],
+)
+def test_a_report_that_asks_for_something_else_is_read_again_and_replaced(
+    account: Journey, change: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "klaviyo")
+
+    def said() -> list[str]:
+        return [text for text in caplog.messages if "has changed" in text]
+
+    event = next(record for record in account.account.records("event") if record["relationships"]["metric"]["data"])
+    ids = {name: event["relationships"][name]["data"]["id"] for name in ("profile", "metric")}
+    name = next(one["attributes"]["name"] for one in account.account.records("metric") if one["id"] == ids["metric"])
+    told = json.loads(json.dumps(change).replace("{profile}", ids["profile"]).replace("{metric}", name))
+    account.load("orders", **custom(orders={"endpoint": "events"}))
+    assert not said()
+    before = account.ids("orders")
+    changed = custom(orders={"endpoint": "events", **told})
+    account.clock.forward(hours=1)
+    outcomes = account.load("orders", **changed)
+    assert said()[0] == "orders: what it asks for has changed, so its period is read again and its table replaced"
+    kept = {"filter": "profile", "metric": "metric"}.get(next(iter(told)))
+    wanted = [
+        record["id"]
+        for record in account.account.records("event")
+        if record["id"] in before
+        and (kept is None or (record["relationships"][kept]["data"] or {}).get("id") == ids[kept])
+    ]
+    assert 0 < len(wanted) <= len(before)
+    assert set(wanted) <= set(account.ids("orders"))
+    assert kept is None or len(account.ids("orders")) < len(before)
+    assert set(outcomes) == ({"orders", "orders__included"} if "include" in told else {"orders"})
+    # And goes on from there.
+    caplog.clear()
+    account.clock.forward(hours=1)
+    account.load("orders", **changed)
+    assert not said()
+    bounds = [str(query["filter"]) for query in requests(account, "/api/events")]
+    assert bounds
+    assert all("greater-or-equal(datetime,2026-06-29T12:59:30Z)" in bound for bound in bounds)
+
+
+def test_a_report_that_changed_keeps_its_rows_until_all_of_the_new_ones_are_read(account: Journey) -> None:
+    account.load("orders", **custom(orders={"endpoint": "events"}))
+    before = account.ids("orders")
+    changed = custom(orders={"endpoint": "events", "fields": ["datetime"]})
+    account.server.faults.add(path="/api/events", kind="status", status=403)
+    assert account.run("orders", **changed)["orders"].error is not None
+    assert account.ids("orders") == before
+
+
+def test_rows_that_are_to_be_unpacked_do_not_fit_the_raw_table(account: Journey) -> None:
+    account.load("orders", "metrics", **custom(orders={"endpoint": "events"}))
+    before = account.rows("orders")
+    outcomes = account.run("orders", "metrics", **custom(orders={"endpoint": "events", "mode": "inferred"}))
+    assert str(outcomes["orders"].error) == (
+        'orders: its table was made with mode = "raw", which "inferred" does not fit: drop it with '
+        "`dlt pipeline NAME drop orders`, or give the report another name"
+    )
+    assert outcomes["metrics"].loaded
+    assert account.rows("orders") == before
+
+
 def test_all_replaces_what_is_there(account: Journey) -> None:
     mine = custom(people={"endpoint": "profiles", "extract": "all"})
     account.load("people", **mine)
@@ -574,6 +645,26 @@ def test_the_command_line_selects_a_custom_report_and_its_flags_beat_the_configu
     assert "vip_orders" in capsys.readouterr().out
     assert main(["run", "vip_order"]) == 2
     assert 'did you mean "vip_orders"?' in capsys.readouterr().err
+
+
+def test_the_command_line_describes_custom_reports_without_a_key(
+    account: Journey, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured(account.folder, WRITTEN.replace("start_date = 2026-06-01", ""))
+    assert main(["reports", "vip_orders", "vip_orders__included", "--json"]) == 0
+    base, included = json.loads(capsys.readouterr().out)
+    assert (base["endpoint"], base["cursor"], base["read"]) == ("/api/events", "datetime", "by period")
+    columns = {column["name"]: column["path"] for column in base["columns"]}
+    assert columns["who"] == "relationships.profile.data.id"
+    assert [column["name"] for column in included["columns"] if column["primary_key"]] == ["id", "type"]
+    assert main(["reports"]) == 0
+    assert "vip_orders__included" in capsys.readouterr().out
+    assert main(["reports", "vip_order"]) == 2
+    assert 'did you mean "vip_orders"?' in capsys.readouterr().err
+    configured(account.folder, WRITTEN.replace('"events"', '"event"'))
+    assert main(["reports", "vip_orders"]) == 2
+    assert 'did you mean "events"?' in capsys.readouterr().err
+    assert account.server.requests == []
 
 
 def test_a_custom_report_from_code_is_a_source_like_the_others(

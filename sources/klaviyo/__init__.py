@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import dlt
 from dlt.common.configuration.container import Container
@@ -95,8 +95,16 @@ def klaviyo_report(
 
 def _source(given: Mapping[str, Any], origin: str) -> DltSource:
     context = Container()[PipelineContext]
-    name = context.pipeline().pipeline_name if context.is_active() else None
-    return source_of(Run(settings_from(config.read(name, given, origin), SystemClock().now())))
+    pipeline = cast(dlt.Pipeline, context.pipeline()) if context.is_active() else None
+    settings = settings_from(
+        config.read(pipeline.pipeline_name if pipeline else None, given, origin), SystemClock().now()
+    )
+    run = Run(settings)
+    if pipeline is not None and pipeline.destination is not None and settings.depends_on_state:
+        # What a metric's table is called, and what a custom report asked for, is known where the rows are.
+        pipeline.sync_destination()
+    run.prepare(pipeline.state if pipeline is not None else {})
+    return source_of(run)
 
 
 def source_of(run: Run, names: Iterable[str] | None = None) -> DltSource:

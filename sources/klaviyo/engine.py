@@ -273,6 +273,8 @@ class Read:
         self.lock = lock
         #: Threads of this read that have no chain wait here.
         self.idle = threading.Condition(lock)
+        #: Reads that share their threads, this one among them.
+        self.pool: list[Read] = [self]
         self.report = report
         self.settings = settings
         self.endpoint = endpoint_of(report)
@@ -349,6 +351,11 @@ class Read:
         for mine, theirs in zip(self.pending, other.pending, strict=True):
             mine.path = theirs.path
             mine.shared = theirs.shared = True
+
+    def join(self, pool: list[Read]) -> None:
+        """Share threads with other reads of the same endpoint. Before any is started."""
+        pool.append(self)
+        self.pool, self.idle = pool, pool[0].idle
 
     @property
     def threads(self) -> int:
@@ -519,6 +526,7 @@ class Engine:
         self._listings = Listings()
         self.lookups = Lookups(self.client)
         self.account = Account(self.client, settings.revision)
+        self.metrics = Metrics(self.client)
         self.reads: list[Read] = []
         self.outputs: dict[str, Output] = {}
         # One lock, and a condition for each kind of waiter: waking all threads for every page would cost more than
@@ -540,8 +548,9 @@ class Engine:
             plans: a report, its settings, the windows to read, what is covered without them, whether it has to be
                 loaded as a whole, and whether the table has no row of these windows.
         """
-        metrics = Metrics(self.client)
-        found = [(*self._resolved(metrics, *plan[:2]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans]
+        found = [
+            (*self._resolved(self.metrics, *plan[:2]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans
+        ]
         with self._lock:
             new: dict[tuple[object, ...], Read] = {}
             for asked, error, report, settings, windows, covered, whole, new_windows in found:
@@ -554,13 +563,17 @@ class Engine:
                 read.outputs.append(output)
                 self.outputs[report.name] = output
             share_listings(new.values())
+            pools: dict[str, list[Read]] = {}
             for read in new.values():
                 for chain in read.pending:
                     if chain.shared:
                         self._listings.expect(chain.path)
                 self.reads.append(read)
                 read.started_s = read.ended_s = self.clock.monotonic()
-                self._staff(read)
+                # Hundreds of metrics can be read one by one: of the threads there are as many as for all events.
+                read.join(pools.setdefault(read.report.like or read.report.name, []))
+            for pool in pools.values():
+                self._staff(pool[0])
             if self._decoder is None:
                 self._decoder = threading.Thread(
                     target=self._guard, args=(self._decode,), name="klaviyo-decode", daemon=True
@@ -568,11 +581,13 @@ class Engine:
                 self._decoder.start()
 
     def _staff(self, read: Read) -> None:
-        """Start the threads that a read can use. Call with the lock."""
-        for number in range(read.started_threads, read.threads):
-            name = f"klaviyo-{read.report.name}-{number}"
-            threading.Thread(target=self._guard, args=(self._fetch, read), name=name, daemon=True).start()
-        read.started_threads = max(read.started_threads, read.threads)
+        """Start the threads that a read, and those that share its threads, can use. Call with the lock."""
+        pool, first = read.pool, read.pool[0]
+        most = max(read.threads for read in pool)
+        for number in range(first.started_threads, most):
+            name = f"klaviyo-{first.report.like or first.report.name}-{number}"
+            threading.Thread(target=self._guard, args=(self._fetch, pool), name=name, daemon=True).start()
+        first.started_threads = max(first.started_threads, most)
 
     def _resolved(
         self, metrics: Metrics, report: Report, settings: ReportSettings
@@ -666,24 +681,28 @@ class Engine:
             self._crash = self._crash or error
             self._end()
 
-    def _fetch(self, read: Read) -> None:
-        while (chain := self._next_chain(read)) is not None:
+    def _fetch(self, pool: Sequence[Read]) -> None:
+        while (chain := self._next_chain(pool)) is not None:
             try:
                 self._follow(chain)
             except KlaviyoError as error:
                 self._fail(chain, error)
 
-    def _next_chain(self, read: Read) -> Chain | None:
+    def _next_chain(self, pool: Sequence[Read]) -> Chain | None:
+        """Work for a thread; its reads share the condition `idle`."""
         with self._lock:
             while not (self.stop.is_set() or self._halted):
-                chain = read.next_pending() or read.share(self.clock.now())
+                chain = next((one for read in pool if (one := read.next_pending()) is not None), None)
+                if chain is None:
+                    shares = (read.share(self.clock.now()) for read in pool)
+                    chain = next((share for share in shares if share is not None), None)
                 if chain is not None:
-                    read.active.append(chain)
+                    chain.read.active.append(chain)
                     return chain
-                if not read.active:
+                if not any(read.active for read in pool):
                     break
-                read.idle.wait()
-            read.idle.notify_all()
+                pool[0].idle.wait()
+            pool[0].idle.notify_all()
             return None
 
     def _follow(self, chain: Chain) -> None:

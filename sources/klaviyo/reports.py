@@ -33,7 +33,7 @@ _OWNERS = {"campaign": ("created_at",)}
 
 _TABLE = (
     Report("profiles", "profiles", additional_fields=("subscriptions",), optional_fields=("predictive_analytics",)),
-    Report("events", "events", include=("metric", "attributions"), fields={"metric": ("name",)}),
+    Report("events", "events", include=("metric", "attributions"), fields={"metric": ("name",)}, by_metric=True),
     Report("metrics", "metrics", include=("flow-triggers",), fields={"flow": ("name",)}),
     Report("flows", "flows", include=("flow-actions", "tags")),
     Report("flow_actions", "flows", include=("flow-actions", "tags"), rows="flow-action"),
@@ -278,7 +278,7 @@ def contract_of(report: Report) -> Contract:
     """The columns of a report: declared in `schemas/`, or those of a raw table."""
     if report.custom is not None:
         return _raw_contract(report)
-    contract = load_contract(report.name, report.revision)
+    contract = load_contract(report.like or report.name, report.revision)
     return contract if report.each is None else with_deletions(contract)
 
 
@@ -392,6 +392,7 @@ def facts_of(report: Report) -> ReportFacts:
         needs_start=windowed and cursor is not None and not cursor.from_start,
         options=frozenset(report.optional_fields),
         on_by_default=report.on_by_default,
+        by_metric=report.by_metric,
     )
 
 

@@ -15,19 +15,20 @@ from dlt.extract import DltResource
 
 from . import state
 from .contracts import DELETED, ROW_VERSION
+from .custom import fingerprint
 from .each import standing
 from .engine import Engine, Output
-from .errors import KlaviyoError
+from .errors import ConfigError, KlaviyoError
 from .limits import Clock, SystemClock
 from .periods import cut, own_day
 from .quota import share
 from .raw import unpacked
-from .reports import contract_of, dated_by, endpoint_of, is_windowed, report_of, windows_endpoint
+from .reports import contract_of, dated_by, endpoint_of, is_windowed, report_of, reports, windows_endpoint
 from .results import PERIOD_KEY
 from .revisions import ending
 from .settings import VISIBILITY_LAG, ReportSettings, Settings
 from .shape import without_nuls
-from .spec import Interval, Report
+from .spec import Interval, OfMetric, Report
 from .windows import BEGINNING, EVERYTHING, Window, intersection, plan, subtract, union
 
 log = logging.getLogger("klaviyo")
@@ -129,8 +130,12 @@ def plan_counting(
     return Plan(report, settings, [*new, *due], kept, False)
 
 
-def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Window]) -> Plan:
-    """Windows to read, from what is loaded already."""
+def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Window], *, anew: bool = False) -> Plan:
+    """Windows to read, from what is loaded already.
+
+    Args:
+        anew: what is loaded was asked for otherwise: the whole period is read again, and replaces it.
+    """
     if not is_windowed(report) or settings.extract == "all":
         if settings.split_by != "none":
             # Without a period there is no calendar to cut by.
@@ -141,12 +146,30 @@ def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Windo
     windows = plan(
         start,
         settings.end,
-        covered=() if settings.reread else loaded,
+        covered=() if settings.reread or anew else loaded,
         lookback=settings.lookback,
         split_by=settings.split_by,
     )
+    if anew:
+        return Plan(report, settings, windows, [], True)
     kept = [rest for window in loaded for rest in subtract(window, windows)]
     return Plan(report, settings, windows, kept, False)
+
+
+def differs(report: Report, resource_state: Mapping[str, Any]) -> bool:
+    """Whether a report asks for other rows than those that are loaded."""
+    before = state.fingerprint(resource_state)
+    return report.custom is not None and is_windowed(report) and before not in (None, fingerprint(report))
+
+
+def settings_of_metric(settings: ReportSettings) -> ReportSettings:
+    """How the events of one of several metrics are read.
+
+    To replace a table that holds other metrics too would drop their rows: all of it is read and merged instead.
+    """
+    own = replace(settings, metrics=(), split_tables=False)
+    everything = settings.extract == "all" and not settings.split_tables
+    return replace(own, extract="incremental", start=None, reread=True) if everything else own
 
 
 class Run:
@@ -178,6 +201,12 @@ class Run:
         self.raise_errors = raise_errors
         self.plans: dict[str, Plan] = {}
         self.began = self.clock.now()
+        #: Reports that are not read, and why.
+        self.refused: dict[str, KlaviyoError] = {}
+        #: Reports that ask for other rows than those that are loaded.
+        self.anew: set[str] = set()
+        # Report of a metric -> what is loaded of all events into the same table.
+        self._inherited: dict[str, list[Window]] = {}
         self.end_package = False
         #: The last package is under way; set by the run loop.
         self.closing = False
@@ -186,13 +215,78 @@ class Run:
         self._package_started_s = self.clock.monotonic()
         self._waiting: list[Plan] = []
 
+    def prepare(self, pipeline_state: Mapping[str, Any]) -> None:
+        """Choose the metrics of reports that are read by metric, and see which reports changed since they were loaded.
+
+        Asks Klaviyo for its metrics where there is something to choose.
+
+        Raises:
+            KlaviyoError: a name that no metric has, or no metrics at all, where errors are to be raised.
+        """
+        known = state.known_metrics(pipeline_state)
+        for name, own in list(self.settings.reports.items()):
+            if own.metrics:
+                self._choose(name, own, known)
+                every = report_of(self.settings, name)
+                loaded = state.covered(state.of_report(pipeline_state, name), dated_by(every))
+                for report in self.settings.custom.values():
+                    if report.table == name:
+                        self._inherited[report.name] = loaded
+        for name in list(self.settings.reports):
+            report, resource_state = report_of(self.settings, name), state.of_report(pipeline_state, name)
+            if not differs(report, resource_state):
+                continue
+            before, now = (told.split()[0] for told in (state.fingerprint(resource_state) or "", fingerprint(report)))
+            if before != now:
+                # dlt cannot turn the one table into the other.
+                self._refuse(
+                    name,
+                    ConfigError(
+                        f'{name}: its table was made with mode = "{before}", which "{now}" does not fit: drop it with '
+                        f"`dlt pipeline NAME drop {name}`, or give the report another name"
+                    ),
+                )
+            else:
+                self.anew.add(name)
+                log.info("%s: what it asks for has changed, so its period is read again and its table replaced", name)
+
+    def _choose(self, name: str, own: ReportSettings, known: Mapping[str, OfMetric]) -> None:
+        taken = {*reports(self.settings.revision), *self.settings.custom}
+        made, error = self.engine.metrics.chosen(
+            report_of(self.settings, name), own.metrics, own.split_tables, known, taken
+        )
+        if error is not None:
+            self._refuse(name, error)
+        chosen = {report.name: report for report in made}
+        read = {key: value for key, value in self.settings.reports.items() if key != name}
+        self.settings = replace(
+            self.settings,
+            reports={**dict.fromkeys(chosen, settings_of_metric(own)), **read},
+            custom={**self.settings.custom, **chosen},
+        )
+
+    def _refuse(self, name: str, error: KlaviyoError) -> None:
+        if self.raise_errors:
+            self.engine.close()
+            raise error
+        self.refused[name] = error
+        self.settings = replace(
+            self.settings, reports={key: value for key, value in self.settings.reports.items() if key != name}
+        )
+
     def add(self, name: str, resource_state: Mapping[str, Any]) -> bool:
         """Plan a report that is to be read; False if it was already."""
         if name in self.plans:
             return False
         report, settings = report_of(self.settings, name), self.settings.reports[name]
         if settings.analytics is None:
-            made = plan_report(report, settings, state.covered(resource_state, loaded_by(report, settings)))
+            loaded = union(
+                [*state.covered(resource_state, loaded_by(report, settings)), *self._inherited.get(name, ())]
+            )
+            if differs(report, resource_state) and name not in self.anew:
+                # Nobody knew in time to replace the table: all of it is merged again.
+                loaded = []
+            made = plan_report(report, settings, loaded, anew=name in self.anew)
         else:
             # Without a timezone the engine says why, and reads nothing.
             zone = self.engine.account.timezone() or state.zone(resource_state) or "UTC"
@@ -284,6 +378,7 @@ class Run:
         # last, that looks back as far anyway, and the high-water mark stays where it was.
         if first or union([*loaded, *covered]) != loaded:
             state.remember(resource_state, covered, by)
+        self._note(output.report, resource_state)
         output.loaded = taken.ended
 
     def _whole(self, name: str, output: Output, resource_state: dict[str, Any]) -> Iterator[Any]:
@@ -300,7 +395,18 @@ class Run:
         output.spool.close()
         output.loaded = True
         if is_windowed(output.report):
-            state.remember(resource_state, [Window(BEGINNING, output.settings.end)], dated_by(output.report))
+            windows = self.plans[name].windows
+            whole = [Window(BEGINNING, output.settings.end)] if windows == [EVERYTHING] else windows
+            state.remember(resource_state, whole, dated_by(output.report))
+        self._note(output.report, resource_state)
+
+    @staticmethod
+    def _note(report: Report, resource_state: dict[str, Any]) -> None:
+        """Remember what the rows were asked for by."""
+        if report.of_metric is not None:
+            state.remember_metric(resource_state, report.of_metric)
+        if report.custom is not None and is_windowed(report):
+            state.remember_fingerprint(resource_state, fingerprint(report))
 
     @staticmethod
     def _empty(output: Output) -> Any:
@@ -357,7 +463,7 @@ def resource(run: Run, name: str) -> DltResource:
             max_table_nesting=0,
             file_format="parquet",
         )
-    elif not is_windowed(report) or settings.extract == "all":
+    elif not is_windowed(report) or settings.extract == "all" or name in run.anew:
         disposition = {"disposition": "replace"}
     else:
         disposition = "append" if append else {"disposition": "merge", "strategy": "delete-insert"}
@@ -372,6 +478,7 @@ def resource(run: Run, name: str) -> DltResource:
     return dlt.resource(
         run.rows(name, append),
         name=name,
+        table_name=report.table or name,
         columns=columns,
         primary_key=contract.primary_key,
         write_disposition=disposition,

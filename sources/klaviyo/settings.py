@@ -75,6 +75,15 @@ REPORT_SETTINGS: Mapping[str, tuple[Any, str, str]] = {
     ),
     "reread": (False, "true, false", "Read the whole period even where it is loaded already."),
 }
+#: The same, of reports whose rows can be chosen by metric.
+METRIC_SETTINGS: Mapping[str, tuple[Any, str, str]] = {
+    "metrics": (
+        None,
+        "names of metrics, `*` for any text",
+        "Load the events of these metrics alone, by their names in this account; each has a past of its own to read.",
+    ),
+    "split_tables": (False, "true, false", "Write a table for each of the `metrics` instead of one for all."),
+}
 
 
 #: The same for reports that count, which have some of these: what is allowed differs from one to the other.
@@ -106,6 +115,8 @@ class ReportSettings:
         reread: whether to read again what is loaded already.
         options: switches of this report alone (`predictive_analytics`).
         analytics: which figures are asked for, of a report that counts.
+        metrics: names and patterns of the metrics whose events are wanted; empty means all events.
+        split_tables: whether each of these metrics has a table of its own.
     """
 
     extract: Extract
@@ -117,6 +128,8 @@ class ReportSettings:
     reread: bool = False
     options: frozenset[str] = frozenset()
     analytics: Figures | None = None
+    metrics: tuple[str, ...] = ()
+    split_tables: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +150,11 @@ class Settings:
     reports: Mapping[str, ReportSettings]
     custom: Mapping[str, Report] = field(default_factory=dict)
 
+    @property
+    def depends_on_state(self) -> bool:
+        """Whether what is read, and not only since when, depends on earlier runs."""
+        return bool(self.custom) or any(report.metrics for report in self.reports.values())
+
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
@@ -147,6 +165,7 @@ class ReportFacts:
         needs_start: an incremental read of it needs a start date.
         options: the switches that it has of its own.
         on_by_default: it is loaded unless `reports` says otherwise.
+        by_metric: its rows can be chosen by metric.
         exists: under which revisions it does, in words, where the chosen one is none of them; else empty.
         figures: the settings of `FIGURE_SETTINGS` that it has; somebody else checks them.
         lookback_days: unless a setting says otherwise.
@@ -156,6 +175,7 @@ class ReportFacts:
     needs_start: bool = False
     options: frozenset[str] = frozenset()
     on_by_default: bool = True
+    by_metric: bool = False
     exists: str = ""
     figures: tuple[str, ...] = ()
     lookback_days: float = 1.0
@@ -232,6 +252,7 @@ def _known_keys(raw: Raw, facts: Mapping[str, ReportFacts]) -> None:
                 problems.append(f"{key}: a report's settings are a table, not {show(value)}{raw.where(key)}")
                 continue
             allowed = [*REPORT_SETTINGS, *sorted(facts[key].options), *facts[key].figures]
+            allowed += METRIC_SETTINGS if facts[key].by_metric else ()
             for inner in value:
                 if inner not in allowed:
                     problems.append(
@@ -307,7 +328,7 @@ def _report(raw: Raw, name: str, fact: ReportFacts, now: datetime, problems: lis
 
     layer = Raw(
         {**raw.values, **{key: value for key, value in own.items() if value is not None}},
-        {key: raw.origins.get(origin(key), "") for key in [*REPORT_SETTINGS, *fact.options]},
+        {key: raw.origins.get(origin(key), "") for key in [*REPORT_SETTINGS, *METRIC_SETTINGS, *fact.options]},
     )
     if own.get("period") is None and (own.get("start_date") is not None or own.get("end_date") is not None):
         layer = Raw({**layer.values, "period": None}, layer.origins)
@@ -326,6 +347,15 @@ def _report(raw: Raw, name: str, fact: ReportFacts, now: datetime, problems: lis
             '`start_date = "2026-01-01"` in .dlt/config.toml under [sources.klaviyo], or --start-date), '
             'or extract everything with extract = "all" (--extract all).'
         )
+    # Theirs alone: above a report, `metrics` is the table of the report of that name.
+    of_metrics = Raw({key: own.get(key) if fact.by_metric else None for key in METRIC_SETTINGS}, layer.origins)
+    metrics = attempt(_metrics, name, of_metrics) or ()
+    split_tables = bool(attempt(_flag, of_metrics, "split_tables", False))
+    if split_tables and own.get("metrics") is None:
+        problems.append(
+            f"{name}: split_tables{layer.where('split_tables')} needs metrics, the names of those that get a table: "
+            'metrics = ["Placed Order", "Opened*"], or metrics = ["*"] for every one.'
+        )
     return ReportSettings(
         extract=extract,
         start=start,
@@ -335,6 +365,20 @@ def _report(raw: Raw, name: str, fact: ReportFacts, now: datetime, problems: lis
         advance_on_failure=attempt(_flag, layer, "advance_on_failure", False),
         reread=attempt(_flag, layer, "reread", False),
         options=frozenset(option for option in sorted(fact.options) if attempt(_flag, layer, option, False)),
+        metrics=metrics,
+        split_tables=split_tables,
+    )
+
+
+def _metrics(report: str, raw: Raw) -> tuple[str, ...]:
+    value = raw.values.get("metrics")
+    if value is None:
+        return ()
+    found = listed(value) if isinstance(value, str) else value
+    if isinstance(found, list | tuple) and found and all(isinstance(name, str) and name.strip() for name in found):
+        return tuple(dict.fromkeys(found))
+    raise ConfigError(
+        f"{report}: metrics = {show(value)}{raw.where('metrics')}: a list of {METRIC_SETTINGS['metrics'][1]} is needed."
     )
 
 

@@ -257,6 +257,19 @@ class Each:
     within: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
+@dataclass(frozen=True, slots=True)
+class OfMetric:
+    """The metric that the rows of a report are events of.
+
+    Attributes:
+        id: of the metric; what it is known by, since names change.
+        names: under which it was chosen, the latest last.
+    """
+
+    id: str
+    names: tuple[str, ...]
+
+
 #: For `Report.rows` of a custom report: all that is included, whatever its type.
 ALL_INCLUDED = "*"
 
@@ -284,6 +297,10 @@ class Report:
         lookup: name of an endpoint that is asked once for each of its parents in a page, where nothing includes its
             records; they join the included ones under the last part of its path.
         custom: set where a user wrote the report: its table is raw.
+        by_metric: the user may choose metrics, of which each is a report then.
+        of_metric: the metric of such a report.
+        like: the predefined report whose columns it has, where not its own.
+        table: the table it writes, where not the one of its name.
         since: the first revision of the API that this row is true of; None for all.
         until: the last one. Rows of the same name take turns.
         revision: the one that the report is read under; whoever looks a report up sets it.
@@ -305,6 +322,10 @@ class Report:
     metric: str | None = None
     lookup: str | None = None
     custom: Custom | None = None
+    by_metric: bool = False
+    of_metric: OfMetric | None = None
+    like: str | None = None
+    table: str | None = None
     since: str | None = None
     until: str | None = None
     revision: str = ""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from .quota import recent
-from .spec import Figures
+from .spec import Figures, OfMetric
 from .windows import Window, union
 
 #: Key in the state of the source and name of the source, as dlt stores it.
@@ -15,6 +15,8 @@ SOURCE = "klaviyo"
 _COVERED = "covered"
 _ZONE = "timezone"
 _SPENT = "spent"
+_METRIC = "metric"
+_FINGERPRINT = "fingerprint"
 
 
 _BY = "by"
@@ -63,7 +65,35 @@ def remember_counting(
 
 def of_report(pipeline_state: Mapping[str, Any], report: str) -> Mapping[str, Any]:
     """The state of a report's resource within the state of a pipeline."""
+    return _resources(pipeline_state).get(report) or {}
+
+
+def _resources(pipeline_state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     found: Any = pipeline_state
-    for key in ("sources", SOURCE, "resources", report):
+    for key in ("sources", SOURCE, "resources"):
         found = found.get(key) or {}
     return found  # type: ignore[no-any-return]
+
+
+def known_metrics(pipeline_state: Mapping[str, Any]) -> dict[str, OfMetric]:
+    """Name of a resource -> the metric whose events it reads, of those that ever did."""
+    return {
+        name: OfMetric(told[_METRIC]["id"], tuple(told[_METRIC]["names"]))
+        for name, told in _resources(pipeline_state).items()
+        if _METRIC in told
+    }
+
+
+def remember_metric(resource_state: MutableMapping[str, Any], metric: OfMetric) -> None:
+    """Write whose events a resource reads, so that it keeps its table when the metric is renamed."""
+    resource_state[_METRIC] = {"id": metric.id, "names": list(metric.names)}
+
+
+def fingerprint(resource_state: Mapping[str, Any]) -> str | None:
+    """What the loaded rows were asked for with; None where nothing is loaded."""
+    return resource_state.get(_FINGERPRINT)
+
+
+def remember_fingerprint(resource_state: MutableMapping[str, Any], found: str) -> None:
+    """Write what the rows are asked for with."""
+    resource_state[_FINGERPRINT] = found
