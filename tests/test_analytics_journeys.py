@@ -13,6 +13,7 @@ from pipelines.klaviyo_cost import cost_of
 from pipelines.klaviyo_run import Outcome, plan
 from sandbox import Account, Limiter
 from sources.klaviyo.errors import AuthError, ConfigError, DailyQuotaExhausted, RequestRejected, TransientError
+from sources.klaviyo.revisions import REVISIONS
 from sources.klaviyo.windows import Window
 from tests import truth_reports as truth
 from tests.journeys import NOW, FakeClock, Journey, home
@@ -101,9 +102,10 @@ def is_true(journey: Journey, report: str, groups: tuple[str, ...]) -> None:
     assert loaded(journey, report, groups, day, statistics) == wanted
 
 
-def test_every_report_holds_what_happened_in_the_accounts_own_days(journey: Journey) -> None:
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_every_report_holds_what_happened_in_the_accounts_own_days(journey: Journey, revision: str) -> None:
     counting = {**MESSAGES, **FORMS, **SEGMENTS}
-    outcomes = journey.load(*counting, start_date=START)
+    outcomes = journey.load(*counting, start_date=START, revision=revision)
     for report, groups in counting.items():
         is_true(journey, report, groups)
         ids = journey.ids(report)
@@ -117,8 +119,9 @@ def test_every_report_holds_what_happened_in_the_accounts_own_days(journey: Jour
     assert periods == MONTHS
 
 
-def test_metric_aggregates_count_every_event_in_its_day(journey: Journey) -> None:
-    journey.load("metric_aggregates", "events", start_date=START)
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_metric_aggregates_count_every_event_in_its_day(journey: Journey, revision: str) -> None:
+    journey.load("metric_aggregates", "events", start_date=START, revision=revision)
     counted = journey.sql(
         "SELECT metric_id, starts_at, count, sum_value, unique_profiles FROM klaviyo.metric_aggregates WHERE count > 0"
     )

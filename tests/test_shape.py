@@ -20,15 +20,20 @@ from hypothesis import strategies as st
 
 from sources.klaviyo.contracts import EXTRA, ROW_VERSION, Contract, load_contract
 from sources.klaviyo.errors import ContractViolation, TransientError
-from sources.klaviyo.reports import reports
+from sources.klaviyo.reports import endpoint_of, reports
 from sources.klaviyo.shape import Shaped, Shaper, mended, next_link, parents, span, without
 from sources.klaviyo.spec import Parent
 from sources.klaviyo.windows import Window
 
-# What lies inside records has a shaper and tests of its own (test_people).
 #: The one whose campaign messages are included rows; what another one does otherwise is in test_lookups and test_truth.
 REVISION = "2026-07-15"
-REPORTS = {name: report for name, report in reports(REVISION).items() if report.each is None}
+#: Those that are shaped here. Rows inside records and rows of numbers have shapers and tests of their own (test_people,
+#: test_analytics).
+REPORTS = {
+    name: report
+    for name, report in reports(REVISION).items()
+    if report.each is None and endpoint_of(report).analytics is None
+}
 CONTEXT = {"channel": "sms", "list_id": "L1", "segment_id": "S1", "campaign_id": "C1", "segment_name": "VIPs"}
 
 #: How a moment was or may be sent -> the moment in UTC. What is not here is no moment.
