@@ -69,8 +69,8 @@ def objects(make: Maker, sources: list[Resource]) -> dict[str, list[Resource]]:
                     "current-schema": to("object-schema", active[-1] if active else None),
                     "draft-schema": to("object-schema", drafts[0] if drafts else None),
                     "schema-versions": ids("object-schema", [version["id"] for version in versions]),
-                    "object-types": ids("object-type", []),
-                    "profile-object-types": ids("profile-object-type", []),
+                    "object-types": ids("object-type@relation", []),
+                    "profile-object-types": ids("profile-object-type@relation", []),
                     "object-records": ids("object-record", [record["id"] for record in own]),
                     "object-ingestion-logs": ids("object-ingestion-log", [log["id"] for log in logs]),
                 },
@@ -79,7 +79,29 @@ def objects(make: Maker, sources: list[Resource]) -> dict[str, list[Resource]]:
         built["object-schema"] += versions
         built["object-record"] += own
         built["object-ingestion-log"] += logs
-    return built
+    return built | _relations(make, built["object-type"], built["object-schema"])
+
+
+def _relations(make: Maker, types: list[Resource], schemas: list[Resource]) -> dict[str, list[Resource]]:
+    """Relations among the types and among their versions, the first to itself too, and to profiles; the last has none.
+
+    Returns:
+        Kind -> relations; each is told by the related id and its name alone, so that several may be the same.
+    """
+    built: dict[str, dict[str, Resource]] = {}
+    for kind, records in (("object-type", types), ("object-schema", schemas)):
+        for place, record in enumerate(records[:-1]):
+            own = [(record["id"], "parent"), (records[place + 1]["id"], "gehört zu")] if place == 0 else []
+            own += [(records[0]["id"], "gehört zu")] if place == 1 else []
+            profiles = [("profile", name) for name in ("käufer", "owner")[: 2 - place]]
+            for shown, related in ((kind, own), (f"profile-{kind}", profiles)):
+                told = {f"{target}:::{name}": name for target, name in related}
+                record["relationships"][f"{shown}s"] = ids(f"{shown}@relation", [*told])
+                for identity, name in told.items():
+                    meta = {"relationship_id": make.ulid(), "name": name, "description": None}
+                    found = {"type": shown, "id": identity, "attributes": {"meta": meta}}
+                    built.setdefault(f"{shown}@relation", {}).setdefault(identity, found)
+    return {kind: [*found.values()] for kind, found in built.items()}
 
 
 def _schema(make: Maker, title: str, number: int, count: int) -> Resource:
@@ -101,8 +123,8 @@ def _schema(make: Maker, title: str, number: int, count: int) -> Resource:
         },
         "relationships": {
             "source-mapping": to("source-mapping", None),
-            "object-schemas": ids("object-schema", []),
-            "profile-object-schemas": ids("profile-object-schema", []),
+            "object-schemas": ids("object-schema@relation", []),
+            "profile-object-schemas": ids("profile-object-schema@relation", []),
         },
     }
 

@@ -36,7 +36,6 @@ ALONE = "suppression"
 
 # What one can read and no row reads, each with its reason.
 _INCLUDED = "travels as an include of"
-_NOT_YET = "not yet"
 UNREAD: dict[str, str] = {
     "/api/campaign-recipient-estimation-jobs/{id}": "the state of a job that only a write starts; no list of them",
     "/api/campaign-send-jobs/{id}": "the state of a job that only a write starts; no list of them",
@@ -52,12 +51,8 @@ UNREAD: dict[str, str] = {
     "/api/lists/{id}/flow-triggers": f"{_INCLUDED} lists",
     "/api/lists/{id}/tags": f"{_INCLUDED} lists",
     "/api/metrics/{id}/flow-triggers": f"{_INCLUDED} metrics",
-    "/api/object-schemas/{id}/relationships/object-schemas": _NOT_YET,
-    "/api/object-schemas/{id}/relationships/profile-object-schemas": _NOT_YET,
-    "/api/object-types/{id}/relationships/object-types": _NOT_YET,
-    "/api/object-types/{id}/relationships/profile-object-types": _NOT_YET,
-    "/api/profile-bulk-import-jobs/{id}/lists": _NOT_YET,
-    "/api/profile-bulk-import-jobs/{id}/profiles": _NOT_YET,
+    "/api/profile-bulk-import-jobs/{id}/lists": "lists has the lists, profile_bulk_import_job_lists says whose they are",
+    "/api/profile-bulk-import-jobs/{id}/profiles": "profiles has them, profile_bulk_import_job_profiles says whose they are",
     "/api/profiles/{id}/conversations": f"{_INCLUDED} profiles",
     "/api/profiles/{id}/lists": "the inverse of list_profiles, a request a profile",
     "/api/profiles/{id}/push-tokens": "push_tokens lists them all",

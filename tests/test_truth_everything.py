@@ -36,7 +36,10 @@ A_REQUEST_A_RECORD = {
     "/api/catalog-categories/{}/relationships/items": "catalog-category",
     "/api/lists/{}": "list",
     "/api/metrics/{}/metric-properties": "metric",
+    "/api/object-schemas/{}/relationships/object-schemas": "object-schema",
     "/api/object-schemas/{}/source-mapping": "object-schema",
+    "/api/object-types/{}/relationships/profile-object-types": "object-type",
+    "/api/profile-bulk-import-jobs/{}/relationships/lists": "profile-bulk-import-job",
     "/api/segments/{}": "segment",
 }
 

@@ -125,7 +125,13 @@ CHILDREN = {
     "catalog_category_items": ("catalog-category", "items", "catalog_category_id"),
     "object_records": ("object-type", "object-records", "object_type_id"),
     "object_schemas": ("object-type", "schema-versions", "object_type_id"),
+    "object_type_relations": ("object-type", "object-types", "object_type_id"),
+    "object_type_profile_relations": ("object-type", "profile-object-types", "object_type_id"),
+    "object_schema_relations": ("object-schema", "object-schemas", "object_schema_id"),
+    "object_schema_profile_relations": ("object-schema", "profile-object-schemas", "object_schema_id"),
     "source_mappings": ("object-schema", "source-mapping", "object_schema_id"),
+    "profile_bulk_import_job_lists": ("profile-bulk-import-job", "lists", "profile_bulk_import_job_id"),
+    "profile_bulk_import_job_profiles": ("profile-bulk-import-job", "profiles", "profile_bulk_import_job_id"),
     "profile_bulk_import_job_errors": ("profile-bulk-import-job", "import-errors", "profile_bulk_import_job_id"),
 }
 # Report -> the kind and the attribute whose moment has to lie in the period.

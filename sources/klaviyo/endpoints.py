@@ -300,6 +300,31 @@ _TABLE = (
         doc="Versions of the schemas of custom objects.",
     ),
     Endpoint(
+        "object_type_relations", "/api/object-types/{id}/relationships/object-types", "object-type", rate=S,
+        page_size=None, parent=Parent("object_types", {"object_type_id": "id"}, absent_ok=True),
+        scopes=("custom-objects:read",),
+        doc="Relations of types of custom objects to one another: their ids alone.",
+    ),
+    Endpoint(
+        "object_type_profile_relations", "/api/object-types/{id}/relationships/profile-object-types",
+        "profile-object-type", rate=S, page_size=None,
+        parent=Parent("object_types", {"object_type_id": "id"}, absent_ok=True), scopes=("custom-objects:read",),
+        doc="Relations of types of custom objects to profiles: their ids alone.",
+    ),
+    Endpoint(
+        "object_schema_relations", "/api/object-schemas/{id}/relationships/object-schemas", "object-schema", rate=S,
+        page_size=None, parent=Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True),
+        scopes=("custom-objects:read",),
+        doc="Relations of schemas of custom objects to one another: their ids alone.",
+    ),
+    Endpoint(
+        "object_schema_profile_relations", "/api/object-schemas/{id}/relationships/profile-object-schemas",
+        "profile-object-schema", rate=S, page_size=None,
+        parent=Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True),
+        scopes=("custom-objects:read",),
+        doc="Relations of schemas of custom objects to profiles: their ids alone.",
+    ),
+    Endpoint(
         "source_mappings", "/api/object-schemas/{id}/source-mapping", "source-mapping", rate=S, page_size=None,
         parent=Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True),
         scopes=("custom-objects:read",),
@@ -322,6 +347,18 @@ _TABLE = (
         parent=Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True),
         scopes=("profiles:read",),
         doc="Errors of the jobs that imported profiles in bulk.",
+    ),
+    Endpoint(
+        "profile_bulk_import_job_lists", "/api/profile-bulk-import-jobs/{id}/relationships/lists", "list", rate=M,
+        page_size=None, parent=Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True),
+        scopes=("lists:read",),
+        doc="Lists that the jobs added profiles to: their ids alone.",
+    ),
+    Endpoint(
+        "profile_bulk_import_job_profiles", "/api/profile-bulk-import-jobs/{id}/relationships/profiles", "profile",
+        rate=M, parent=Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True),
+        scopes=("profiles:read",),
+        doc="Profiles that the jobs imported: their ids alone.",
     ),
     Endpoint(
         "profile_suppression_bulk_create_jobs", "/api/profile-suppression-bulk-create-jobs",
