@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from dlt.extract.storage import ExtractStorage
 from dlt.pipeline.pipeline import Pipeline
 
 from pipelines import klaviyo_run
-from sources.klaviyo import engine
-from sources.klaviyo.engine import Output
+from sources.klaviyo import waiting
+from sources.klaviyo.waiting import Drained
 from tests.journeys import KEY, FakeClock, home
 
 DIED = 9
@@ -63,9 +63,9 @@ def die(step: str, before: bool, nth: int, about: str = "") -> None:
     setattr(owner, name, deadly)
 
 
-def in_pieces(drain: Callable[[Output], list[pa.Table]]) -> Callable[[Output], list[pa.Table]]:
+def in_pieces(tables: Callable[[Drained], Iterator[pa.Table]]) -> Callable[[Drained], Iterator[pa.Table]]:
     """What waits to be loaded in tables of a few rows, however much it is."""
-    return lambda output: [t.slice(n, 20) for t in drain(output) for n in range(0, t.num_rows, 20)]
+    return lambda drained: (t.slice(n, 20) for t in tables(drained) for n in range(0, t.num_rows, 20))
 
 
 def work(
@@ -81,8 +81,8 @@ def work(
     """
     if death is not None:
         die(*death)
-    engine._ROWS_PER_TABLE = 20
-    setattr(Output, "drain", in_pieces(Output.drain))  # noqa: B010 - mypy takes it for a bound method
+    waiting._ROWS_PER_TABLE = 20
+    setattr(Drained, "__iter__", in_pieces(Drained.__iter__))  # noqa: B010 - mypy takes it for a bound method
     klaviyo_run._WORTH_LOADING_ROWS = 40
     clock = FakeClock(moment)
     with home(folder, config):

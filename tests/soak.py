@@ -24,7 +24,7 @@ from typing import Any
 from pipelines import klaviyo_run
 from pipelines.klaviyo_run import Outcome
 from sandbox import Account
-from sources.klaviyo import engine
+from sources.klaviyo import engine, waiting
 from sources.klaviyo.reports import is_windowed, reports
 from sources.klaviyo.revisions import DEFAULT_REVISION
 from tests import truth
@@ -74,7 +74,7 @@ class Scenario:
         self.journey = Journey(self.folder, self.account, self.clock, latency_s=pick.choice([0, 0, 0.002, 0.01]))
         self.lookback = timedelta(hours=pick.choice([0, 1, 24, 72]))
         self.start = (NOW - timedelta(days=pick.choice([1, 20, 60]))).replace(minute=pick.randrange(60), microsecond=0)
-        engine._ROWS_PER_TABLE = pick.choice([1, 50, 20_000])
+        waiting._ROWS_PER_TABLE = pick.choice([1, 50, 20_000])
         engine._UNLOADED_BYTES = pick.choice([50_000, 128 << 20])
         engine._PAGES_WORTH_SHARING = pick.choice([2, 8])
         klaviyo_run._WORTH_LOADING_ROWS = pick.choice([100, 1000, 100_000])

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from pipelines import klaviyo_run
-from sources.klaviyo import engine, source_of
+from sources.klaviyo import source_of, waiting
 from sources.klaviyo.resources import Run
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, home, small_account, truth_ids
@@ -27,7 +27,7 @@ START = datetime(2026, 5, 1, tzinfo=UTC)
 def journey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
     clock = FakeClock()
     account = small_account(clock, seed=9, events=900, profiles=20, metrics=3, history_days=90)
-    monkeypatch.setattr(engine, "_ROWS_PER_TABLE", 50)
+    monkeypatch.setattr(waiting, "_ROWS_PER_TABLE", 50)
     monkeypatch.setattr(klaviyo_run, "_WORTH_LOADING_ROWS", 100)
     monkeypatch.setattr(klaviyo_run, "PACKAGE_ROWS", 200)
     with home(tmp_path):

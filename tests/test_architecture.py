@@ -37,6 +37,7 @@ FLOORS = {
     "client": 3,
     "listings": 3,
     "spool": 3,
+    "waiting": 3,
     "engine": 3,
     "lookups": 3,
     "account": 3,

@@ -39,6 +39,7 @@ from .settings import ReportSettings, Settings
 from .shape import Shaper, parents, records_span, span, without
 from .spec import Endpoint, Rate, Report, Variant
 from .spool import Spool
+from .waiting import NOTHING, Drained, Waiting
 from .windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
 
 log = logging.getLogger("klaviyo")
@@ -49,9 +50,8 @@ _UNDECODED_PER_CHAIN = 2
 _UNDECODED_BYTES = 32 << 20
 #: What Klaviyo's limit for events brings in the seconds that a load package takes to load.
 _UNLOADED_BYTES = 128 << 20
-#: dlt spends about 2 ms on an item, so tables are handed over by the ten thousands of rows.
-_ROWS_PER_TABLE = 20_000
-_BYTES_PER_TABLE = 16 << 20
+#: As many as a load package has: more would make the next one larger.
+_UNLOADED_ROWS = 500_000
 #: 3500 requests a minute whose answers take three seconds; what waits to be decoded grows with it.
 _MOST_THREADS = 180
 #: Every cut costs about one more request, so what is cut in two has to be several times that.
@@ -189,7 +189,7 @@ class Taken:
         refused: there are rows that must not be appended, and that is what was asked for.
     """
 
-    tables: list[pa.Table]
+    tables: Drained
     covered: list[Window] | None
     ended: bool
     refused: bool = False
@@ -222,9 +222,7 @@ class Output:
             self.shaper = Shaper(contract, rows=report.rows, row_version=report.history)
         self.cursor_column = cursor_column(report)
         self.covered_before = list(covered)
-        self.buffer: list[pa.Table] = []
-        self.buffered_rows = 0
-        self.buffered_bytes = 0
+        self.waiting = Waiting()
         self.spool = Spool(self.shaper.schema, self._key(), self.cursor_column) if whole else None
         self.rows = 0
         self.misfits: Counter[str] = Counter()
@@ -243,19 +241,13 @@ class Output:
         if self.spool is not None:
             self.spool.add(table)
             return
-        self.buffer.append(table)
-        self.buffered_rows += table.num_rows
-        self.buffered_bytes += table.nbytes
+        self.waiting.add(table)
 
     def _is_new(self, table: pa.Table, chain: Chain) -> bool:
         if self.cursor_column is None or chain.parent is not None:
             return False
         (key,) = self._key()
         return chain.novelty.setdefault(self.report.name, Novelty(key, self.cursor_column)).holds(table, chain.window)
-
-    def drain(self) -> list[pa.Table]:
-        tables, self.buffer, self.buffered_rows, self.buffered_bytes = self.buffer, [], 0, 0
-        return [pa.concat_tables(tables)] if tables else []
 
 
 class Read:
@@ -626,15 +618,14 @@ class Engine:
             output, read = self.outputs[report], self.read_of(report)
             ended = read.ended
             if output.whole:
-                return Taken([], None, ended)
+                return Taken(NOTHING, None, ended)
             if append and not output.new:
-                return Taken([], None, False, refused=True)
-            enough = output.buffered_rows >= _ROWS_PER_TABLE or output.buffered_bytes >= _BYTES_PER_TABLE
+                return Taken(NOTHING, None, False, refused=True)
             # Many reports with little each can fill the memory too: nothing more comes until some of it is taken.
-            enough = enough or (output.buffered_rows > 0 and self.full())
+            enough = output.waiting.enough or (output.waiting.rows > 0 and self.full())
             if not (enough or last or ended):
-                return Taken([], None, False)
-            tables = output.drain()
+                return Taken(NOTHING, None, False)
+            tables = output.waiting.drain()
             covered = union([*output.covered_before, *read.covered()])
             self._to_decode.notify()
             return Taken(tables, covered, ended)
@@ -663,15 +654,16 @@ class Engine:
     def buffered_rows(self) -> int:
         """Rows that are decoded and wait to be loaded."""
         with self._lock:
-            return sum(output.buffered_rows for output in self.outputs.values())
+            return sum(output.waiting.rows for output in self.outputs.values())
 
     def full(self) -> bool:
         """Whether fetching waits for the loader."""
         with self._lock:
-            return self._unloaded_bytes() >= _UNLOADED_BYTES
-
-    def _unloaded_bytes(self) -> int:
-        return sum(output.buffered_bytes for output in self.outputs.values())
+            outputs = self.outputs.values()
+            return (
+                sum(output.waiting.nbytes for output in outputs) >= _UNLOADED_BYTES
+                or sum(output.waiting.rows for output in outputs) >= _UNLOADED_ROWS
+            )
 
     def _guard(self, target: object, *args: object) -> None:
         """A programming error in a thread ends the run instead of hanging it."""
@@ -762,7 +754,7 @@ class Engine:
     def _decode(self) -> None:
         while True:
             with self._lock:
-                while not self.stop.is_set() and (not self._fetched or self._unloaded_bytes() >= _UNLOADED_BYTES):
+                while not self.stop.is_set() and (not self._fetched or self.full()):
                     if not self._fetched and all(read.ended for read in self.reads):
                         # What is started later starts another.
                         self._decoder = None
@@ -881,7 +873,7 @@ class Engine:
         with self._lock:
             read, dropped = self.read_of(report), self.outputs[report]
             dropped.dropped = True
-            dropped.drain()
+            dropped.waiting.drain()
             if dropped.spool is not None:
                 dropped.spool.close()
             if all(output.dropped for output in read.outputs):

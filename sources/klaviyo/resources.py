@@ -362,7 +362,7 @@ class Run:
                 yield self._fitted(output, table)
             if taken.ended or last or taken.refused:
                 break
-            if not taken.tables:
+            if not taken.tables.rows:
                 yield None
         self._raise(name)
         if first:
