@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dlt
 from dlt.common.configuration.container import Container
@@ -23,8 +23,10 @@ from . import config
 from .custom import CUSTOM_REPORTS, settings_from
 from .errors import KlaviyoError
 from .limits import SystemClock
-from .resources import Run, resource
 from .state import SOURCE
+
+if TYPE_CHECKING:
+    from .resources import Run
 
 __all__ = ["KlaviyoError", "klaviyo", "klaviyo_report", "source_of"]
 
@@ -94,12 +96,15 @@ def klaviyo_report(
 
 
 def _source(given: Mapping[str, Any], origin: str) -> DltSource:
+    # Not at the top, here and below: it imports pyarrow, and whoever imports any module of this package comes by here.
+    from . import resources
+
     context = Container()[PipelineContext]
     pipeline = cast(dlt.Pipeline, context.pipeline()) if context.is_active() else None
     settings = settings_from(
         config.read(pipeline.pipeline_name if pipeline else None, given, origin), SystemClock().now()
     )
-    run = Run(settings)
+    run = resources.Run(settings)
     if pipeline is not None and pipeline.destination is not None and settings.depends_on_state:
         # What a metric's table is called, and what a custom report asked for, is known where the rows are.
         pipeline.sync_destination()
@@ -109,6 +114,8 @@ def _source(given: Mapping[str, Any], origin: str) -> DltSource:
 
 def source_of(run: Run, names: Iterable[str] | None = None) -> DltSource:
     """The source over a run that somebody else steers: the given reports, or all of its settings."""
+    from .resources import resource
+
     chosen = list(run.settings.reports if names is None else names)
 
     def resources() -> Iterable[DltResource]:
