@@ -50,7 +50,7 @@ class Spool:
         """All rows, each key once. To be read once, after the last `add`."""
         self._flush()
         self._writer.close()
-        hashes = np.concatenate(self._hashes) if self._hashes else np.empty(0, np.uint64)
+        hashes = np.concatenate(self._hashes) if self._hashes else np.empty(0, np.int64)
         # Two keys may share a hash; then both are looked at closely, no more.
         ordered = np.sort(hashes)
         suspects = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
@@ -74,9 +74,6 @@ class Spool:
     def _flush(self) -> None:
         if not self._pending:
             return
-        # Slow to import, and not every command spools.
-        from pandas.util import hash_array
-
         table = pa.concat_tables(self._pending).combine_chunks()
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
         for batch in table.to_batches():
@@ -84,7 +81,7 @@ class Spool:
             texts = pc.binary_join_element_wise(
                 *[batch.column(name).cast(pa.string()) for name in self._key], "|", null_handling="replace"
             )
-            self._hashes.append(hash_array(texts.to_numpy(zero_copy_only=False), categorize=False))
+            self._hashes.append(np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts)))
 
     def _read(self) -> Iterator[pa.Table]:
         self._file.seek(0)
