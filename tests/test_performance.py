@@ -1,7 +1,9 @@
-"""What a run costs, counted: requests, bytes decoded, rows written. Nothing here is timed."""
+"""What a run costs, counted: requests, bytes decoded, rows written, imports. Nothing here is timed."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,3 +91,21 @@ def test_the_collector_has_nothing_to_walk_in_a_decoded_page(journey: Journey) -
     # It took half of the time of decoding.
     for kind in (shape._Ref, shape._ToOne, shape._ToMany, shape._Page, shape._ListPage):
         assert kind.__struct_config__.gc is False
+
+
+@pytest.mark.parametrize("command", [["run", "--help"], ["reports"], ["reports", "events"]])
+def test_a_command_that_reads_no_rows_imports_nothing_that_does(command: list[str], tmp_path: Path) -> None:
+    program = """
+import atexit, sys
+atexit.register(lambda: print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr))
+from dlt._workspace.cli._dlt import _main
+_main()
+"""
+    call = [sys.executable, "-c", program, "pipeline", "klaviyo", *command]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path)
+    imported = set(done.stderr.split())
+    assert {"dlt", "pipelines"} < imported
+    assert imported & {"pyarrow", "numpy", "pandas", "duckdb"} == set()
+    # A help says what can be typed, and asks nobody for it.
+    assert ("sources" in imported) is (command != ["run", "--help"])
+    assert done.stdout
