@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dlt
 import pytest
 
 from pipelines.klaviyo_run import load_settings, open_pipeline, run
 from sandbox import Account, Sandbox
+from sources.klaviyo.reports import reports
+from sources.klaviyo.revisions import DEFAULT_REVISION
+from tests import truth
+from tests.journeys import NOW, FakeClock, Journey, home, small_account
+from tests.test_analytics_journeys import MESSAGES, FastClock, is_true, made_up
+from tests.test_people import MARKETING, add, change, subscriptions, suppressed
 
 CREDENTIALS = os.environ.get("KLAVIYO_TEST_POSTGRES", "")
 pytestmark = pytest.mark.skipif(not CREDENTIALS, reason="needs a Postgres server: KLAVIYO_TEST_POSTGRES")
@@ -66,3 +75,203 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(dataset: st
     assert found == [("Zara", '{"attributes.first_name":"Za\\u0000ra"}')]
     members = sum(len(account.members("list", record["id"])) for record in account.records("list"))
     assert ask(dataset, tmp_path, "select count(*) from list_profiles where _dlt_valid_to is null")[0][0] == members
+
+
+# --- whatever else there is, value for value
+
+READS = {"timestamp": "(extract(epoch FROM {}) * 1000000)::bigint", "json": "{}::text"}
+COUNTING = [
+    "campaign_values", "flow_values", "flow_series", "form_values", "form_series", "segment_values", "segment_series",
+    "metric_aggregates",
+]  # fmt: skip
+
+
+class PostgresJourney(Journey):
+    """A journey into Postgres. Queries name tables as those on DuckDB do: `klaviyo.<report>`."""
+
+    @property
+    def dataset(self) -> str:
+        # Folders are numbered; workers of one run have the same numbers.
+        return f"klaviyo_{os.getpid()}_{self.folder.name}".lower()[:50]
+
+    def pipeline(self, name: str = "klaviyo") -> dlt.Pipeline:
+        return open_pipeline(name, "postgres", self.dataset, str(self.pipelines_dir))
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        reader = open_pipeline("reader", "postgres", self.dataset, str(self.folder / "reader"))
+        with reader.sql_client() as client:
+            client.execute_sql("SET TimeZone = 'UTC'")
+            found = client.execute_sql(query.replace(" klaviyo.", f" {self.dataset}."))
+        return [tuple(row) for row in found or ()]
+
+    def rows(self, report: str, dataset: str = "klaviyo") -> list[tuple[str | None, ...]]:
+        of = f"WHERE table_schema = '{self.dataset}' AND table_name = '{report}' ORDER BY 1"
+        names = [name for (name,) in self.sql(f"SELECT column_name FROM information_schema.columns {of}")]
+        kept = ", ".join(f'"{name}"::text' for name in names if name not in ("_dlt_load_id", "observed_at"))
+        return sorted(self.sql(f"SELECT {kept} FROM klaviyo.{report}"), key=str)
+
+    def tables(self, dataset: str = "klaviyo") -> list[str]:
+        return super().tables(self.dataset)
+
+    def close(self) -> None:
+        super().close()
+        with self.pipeline().sql_client() as client:
+            for name in (self.dataset, f"{self.dataset}_staging"):
+                client.execute_sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+@contextmanager
+def into_postgres(folder: Path, account: Account, clock: FakeClock) -> Iterator[PostgresJourney]:
+    with home(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", CREDENTIALS)
+        journey = PostgresJourney(folder, account, clock)
+        try:
+            yield journey
+        finally:
+            journey.close()
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[PostgresJourney]:
+    clock = FastClock()
+    with into_postgres(tmp_path, made_up(clock), clock) as journey:
+        yield journey
+
+
+@pytest.fixture
+def journey(tmp_path: Path) -> Iterator[PostgresJourney]:
+    clock = FakeClock()
+    with into_postgres(
+        tmp_path, small_account(clock, seed=31, profiles=40, events=300, lists=2, metrics=3), clock
+    ) as journey:
+        yield journey
+
+
+def test_every_report_holds_the_truth_and_a_second_reading_of_everything_changes_nothing(tmp_path: Path) -> None:
+    clock = FastClock()
+    numbers: dict[str, Any] = {"profiles": 60, "events": 400, "lists": 4, "segments": 3, "flows": 12, "campaigns": 40}
+    account = Account(seed=17, now=clock.now, history_days=90, **numbers)
+    start, end = datetime(2026, 5, 1, tzinfo=UTC), NOW - timedelta(seconds=60)
+    with into_postgres(tmp_path, account, clock) as journey:
+        outcomes = journey.load("all")
+        assert sorted(outcomes) == sorted([*truth.REPORTS, *truth.OPTIONAL, *COUNTING])
+        assert [*outcomes] == [*reports(DEFAULT_REVISION)]
+        assert {name: outcome.misfits for name, outcome in outcomes.items() if outcome.misfits} == {}
+        for report in (*truth.REPORTS, *truth.OPTIONAL):
+            wanted = truth.expected(account, report, start, end)
+            assert truth.differences(truth.read(journey.sql, f" klaviyo.{report}", report, READS), wanted) == [], report
+        before = {report: journey.rows(report) for report in outcomes}
+        assert [report for report, rows in before.items() if not rows] == []
+        # Another machine: what is loaded is known from Postgres alone.
+        journey.forget()
+        journey.load("all", reread=True)
+        assert [report for report in outcomes if journey.rows(report) != before[report]] == []
+
+
+def test_a_series_is_replaced_where_it_is_read_again(counted: PostgresJourney) -> None:
+    counted.load("flow_series")
+    is_true(counted, "flow_series", MESSAGES["flow_series"])
+    first = counted.rows("flow_series")
+    counted.load("flow_series")
+    is_true(counted, "flow_series", MESSAGES["flow_series"])
+    second = counted.rows("flow_series")
+    # Klaviyo sends zeros for every day of what it is asked for; the second run asks for other days at once.
+    assert {*first} <= {*second}
+    counted.load("flow_series")
+    assert counted.rows("flow_series") == second
+    assert len(counted.ids("flow_series")) == len({*counted.ids("flow_series")}) > 0
+    # Grouped in another way the rows have other keys: none of the old ones may stay, but for those of a day that Klaviyo
+    # sends nothing for, which are zeros here.
+    counted.load("flow_series", flow_series={"group_by": ["flow_id", "flow_message_id"]})
+    assert counted.sql(
+        "SELECT count(*) FROM klaviyo.flow_series WHERE send_channel IS NOT NULL AND date < '2026-06-30'"
+    ) == [(0,)]
+
+
+def test_subscriptions_and_suppressions_that_are_over_leave_no_row(journey: PostgresJourney) -> None:
+    why = ("USER_SUPPRESSED", "2026-06-01T00:00:00+00:00")
+    kept, gone = (add(journey, suppressed(why) | {"sms": {"marketing": MARKETING}}) for _ in range(2))
+    journey.load("subscriptions", "suppressions")
+    both = {"email.marketing": "SUBSCRIBED", "sms.marketing": "SUBSCRIBED"}
+    assert subscriptions(journey, kept) == subscriptions(journey, gone) == both
+    of = f"SELECT profile_id FROM klaviyo.suppressions WHERE profile_id IN ('{kept}', '{gone}') ORDER BY 1"
+    assert journey.sql(of) == sorted([(kept,), (gone,)])
+    journey.clock.forward(hours=1)
+    change(journey, gone, {"sms": {"marketing": MARKETING}, "email": {"marketing": MARKETING | {"suppression": []}}})
+    change(journey, gone, {"whatsapp": {"marketing": MARKETING}})
+    journey.clock.forward(hours=1)
+    journey.load("subscriptions", "suppressions", extract="all")
+    assert subscriptions(journey, kept) == both
+    assert subscriptions(journey, gone) == {"whatsapp.marketing": "SUBSCRIBED"}
+    assert journey.sql(of) == [(kept,)]
+    journey.clock.forward(hours=1)
+    change(journey, kept, {"email": {"marketing": MARKETING}})
+    journey.clock.forward(hours=1)
+    # Not everything anew: Postgres is told what to delete.
+    journey.load("subscriptions")
+    assert subscriptions(journey, kept) == {"email.marketing": "SUBSCRIBED"}
+    assert journey.sql("SELECT count(*) FROM klaviyo.subscriptions WHERE _deleted") == [(0,)]
+
+
+def test_events_of_metrics_with_long_names_are_in_tables_of_their_own(journey: PostgresJourney) -> None:
+    long = "Ein Ereignis, dessen Name länger ist, als Postgres eine Tabelle heißen lässt, und das gleich zweimal"
+    wanted: dict[str, list[str]] = {}
+    for identity, name in (("Long0000001", f"{long} (A)"), ("Long0000002", f"{long} (B)"), ("Short1", "Kurz gesagt")):
+        integration = {"id": "0rG4eQ", "name": "Shop", "category": "eCommerce"}
+        journey.account.add("metric", {"id": identity, "attributes": {"name": name, "integration": integration}})
+        for days in range(1, 6):
+            at = NOW - timedelta(days=days)
+            given = {"attributes": {"datetime": at}, "relationships": {"metric": identity}}
+            wanted.setdefault(identity, []).append(journey.account.add("event", given))
+    chosen = {"metrics": ["Ein Ereignis*", "Kurz*"], "split_tables": True}
+    for _ in range(2):
+        journey.load("events", events=chosen, reread=True)
+        tables = journey.tables()
+        found = {journey.sql(f"SELECT DISTINCT metric_id FROM klaviyo.{name}")[0][0]: name for name in tables}
+        assert {metric: journey.ids(name) for metric, name in found.items()} == {
+            metric: sorted(ids) for metric, ids in wanted.items()
+        }
+        assert max(map(len, tables)) <= 63
+
+
+def test_custom_reports_are_raw_included_and_lifted(journey: PostgresJourney) -> None:
+    columns = {
+        "uuid": "attributes.uuid",
+        "happened": {"path": "attributes.datetime", "type": "timestamp"},
+        "who": "relationships.profile.data.id",
+    }
+    mine = {
+        "orders": {"endpoint": "events", "include": ["profile", "metric"], "columns": columns},
+        "unpacked": {"endpoint": "lists", "mode": "inferred"},
+    }
+    events = {
+        record["id"]: (
+            record["attributes"]["uuid"],
+            datetime.fromisoformat(record["attributes"]["datetime"]),
+            record["relationships"]["profile"]["data"]["id"],
+        )
+        for record in journey.account.records("event")
+        if datetime(2026, 5, 1, tzinfo=UTC)
+        <= datetime.fromisoformat(record["attributes"]["datetime"])
+        < NOW - timedelta(seconds=60)
+    }
+    nul = {"first_name": "Za\x00ra", "big": 2**60 + 1}
+    someone = next(iter(events.values()))[2]
+    journey.account.update("profile", someone, {"properties": nul})
+    before: list[Any] = []
+    for _ in range(2):
+        journey.load("orders", "unpacked", custom_reports=mine, reread=True)
+        rows = journey.sql("SELECT id, uuid, happened, who FROM klaviyo.orders")
+        assert len(rows) == len(events)
+        assert {row[0]: row[1:] for row in rows} == events
+        assert journey.sql("SELECT count(*) FROM klaviyo.orders WHERE attributes->>'uuid' <> uuid") == [(0,)]
+        pointed = {who for _, _, who in events.values()}
+        included = journey.sql("SELECT id FROM klaviyo.orders__included WHERE type = 'profile'")
+        assert sorted(identity for (identity,) in included) == sorted(pointed)
+        ((told,),) = journey.sql(f"SELECT attributes::text FROM klaviyo.orders__included WHERE id = '{someone}'")
+        assert json.loads(told)["properties"].items() >= nul.items()
+        lists = sorted((record["id"], record["attributes"]["name"]) for record in journey.account.records("list"))
+        assert sorted(journey.sql("SELECT id, name FROM klaviyo.unpacked")) == lists
+        found = [journey.rows(table) for table in ("orders", "orders__included")]
+        assert found == (before or found)
+        before = found

@@ -6,7 +6,7 @@ Shares no code with the shaping that it checks: it walks whole JSON:API dictiona
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -461,12 +461,22 @@ def expected(
 
 
 def loaded(folder: Path, report: str, where: str = "true", dataset: str = "klaviyo") -> list[Row]:
-    """The rows of a table in the same form, sorted."""
-    columns = contract(report).types
+    """The rows of a table in DuckDB in the same form, sorted."""
     reads = {"timestamp": "epoch_us({})", "json": "{}::VARCHAR"}
+    return read(lambda query: sql(folder, query), f"{dataset}.{report} WHERE {where}", report, reads)
+
+
+def read(ask: Callable[[str], list[tuple[Any, ...]]], table: str, report: str, reads: dict[str, str]) -> list[Row]:
+    """The rows of a report in the same form, sorted, out of any database.
+
+    Args:
+        table: what stands after FROM.
+        reads: data type -> the expression that makes microseconds of a timestamp, text of JSON.
+    """
+    columns = contract(report).types
     listed = ", ".join(reads.get(kind, "{}").format(f'"{name}"') for name, kind in columns.items())
     rows = []
-    for values in sql(folder, f"SELECT {listed} FROM {dataset}.{report} WHERE {where}"):
+    for values in ask(f"SELECT {listed} FROM {table}"):
         row = dict(zip(columns, values, strict=True))
         for name, kind in columns.items():
             if kind == "json" and row[name] is not None:
