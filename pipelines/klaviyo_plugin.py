@@ -6,6 +6,7 @@ Every `dlt` process imports this module, so it imports nothing of ours before it
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 
 from dlt.common.configuration import plugins
@@ -29,6 +30,8 @@ class _Command(SupportsCliCommand):
 
         from pipelines import klaviyo_cli
 
+        # What dlt imported stays, and the collector need not walk it again and again while we import ours.
+        gc.freeze()
         # dlt lets SystemExit through; its own CliCommandException would add a link to dlt's documentation.
         sys.exit(klaviyo_cli.execute(self.command, args.pipeline_name, args, debug=is_debug_enabled()))
 
