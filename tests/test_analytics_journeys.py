@@ -347,3 +347,13 @@ def test_a_report_of_many_pages_is_loaded_whole_or_not_at_all(tmp_path: Path) ->
         found = journey.sql("SELECT count(DISTINCT flow_message_id), sum(delivered) FROM klaviyo.flow_series")
         journey.close()
     assert found == wanted
+
+
+def test_a_period_in_which_nothing_is_counted_any_more_keeps_no_old_numbers(journey: Journey) -> None:
+    journey.load("flow_series", start_date=START)
+    assert journey.ids("flow_series")
+    nobody = {"filter": 'equals(flow_id,"nobody")'}
+    assert journey.load("flow_series", start_date=START, flow_series=nobody)["flow_series"].rows == 0
+    assert journey.ids("flow_series") == []
+    journey.load("flow_series", start_date=START)
+    is_true(journey, "flow_series", MESSAGES["flow_series"])

@@ -211,3 +211,11 @@ def test_a_wrong_key_raises_what_klaviyo_said(journey: Journey) -> None:
         error = error.__cause__
     assert error is not None
     assert error.status == 401
+
+
+def test_what_is_loaded_is_a_data_frame_away(journey: Journey) -> None:
+    loaded = pipeline()
+    loaded.run(klaviyo(reports=["tags"]))
+    frame = loaded.dataset()["tags"].df()
+    assert frame is not None
+    assert sorted(frame["id"]) == sorted(journey.ids("tags"))

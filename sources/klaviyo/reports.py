@@ -285,7 +285,8 @@ def contract_of(report: Report) -> Contract:
     if report.custom is not None:
         return _raw_contract(report)
     contract = load_contract(report.like or report.name, report.revision)
-    return contract if report.each is None else with_deletions(contract)
+    goes = report.each is not None or endpoint_of(report).analytics is not None
+    return with_deletions(contract) if goes else contract
 
 
 def _raw_contract(report: Report) -> Contract:

@@ -459,6 +459,7 @@ def resource(run: Run, name: str) -> DltResource:
     elif endpoint_of(report).analytics is not None:
         # A period that is read again is replaced whole: groupings that it no longer has must go. It is read as a whole.
         disposition = {"disposition": "merge", "strategy": "delete-insert"}
+        columns[DELETED]["hard_delete"] = True
         return dlt.resource(
             run.rows(name),
             name=name,

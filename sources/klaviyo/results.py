@@ -20,7 +20,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from . import periods
-from .contracts import EXTRA, Column, Contract
+from .contracts import DELETED, EXTRA, Column, Contract
 from .errors import ContractViolation, TransientError
 from .shape import ARROW, Shaped, json_object, mended, text_of, value_of
 from .spec import Analytics, Figures, Interval
@@ -132,8 +132,29 @@ class ResultsShaper:
             for raw in (attributes.results if attributes.results is not None else attributes.data) or ()
             for row in self._rows(raw, buckets, window, interval, zone, known, context, misfits)
         ]
+        if DELETED in self.schema.names:
+            rows += self._orders(window, interval, zone, known, context)
         arrays = [pa.array([row.get(name) for row in rows], self.schema.field(name).type) for name in self.schema.names]
         return Shaped(pa.table(arrays, schema=self.schema), misfits)
+
+    def _orders(
+        self,
+        window: Window,
+        interval: Interval,
+        zone: ZoneInfo,
+        known: Mapping[str, Any],
+        context: Mapping[str, str | None],
+    ) -> list[dict[str, Any]]:
+        """Orders to delete, one a period that was asked for: where nothing is counted any more, no row would say so."""
+        metric = context.get("metric_id") or context.get("conversion_metric_id") or ""
+        found: dict[Any, dict[str, Any]] = {}
+        for part in periods.intervals(window, interval, zone):
+            row = {**known, DELETED: True}
+            self._place(row, part.start, window, interval, zone)
+            key = str(row[self._by_path["period.first_day"].name])
+            row[ID] = _digest("deleted", interval, key, metric)
+            found[key] = row
+        return list(found.values())
 
     def _known(self, context: Mapping[str, str | None]) -> dict[str, Any]:
         """The columns that are the same in all rows of an answer."""
