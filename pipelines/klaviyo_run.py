@@ -27,10 +27,10 @@ from sources.klaviyo.errors import KlaviyoError
 from sources.klaviyo.limits import Clock, SystemClock
 from sources.klaviyo.metrics import chosen
 from sources.klaviyo.reports import report_of, windows_endpoint
-from sources.klaviyo.resources import Plan, Run, differs, loaded_by, plan_counting, plan_report, settings_of_metric
+from sources.klaviyo.resources import Plan, Run, differs, loaded_by, plan_again, settings_of_metric
 from sources.klaviyo.settings import ReportSettings, Settings
 from sources.klaviyo.spec import Report
-from sources.klaviyo.windows import BEGINNING, Window, high_water, union
+from sources.klaviyo.windows import BEGINNING, Window, high_water
 
 log = logging.getLogger("klaviyo")
 
@@ -163,37 +163,22 @@ def plan(pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None = None)
     for name, own in settings.reports.items():
         report, remembered = report_of(settings, name), state.of_report(loaded, name)
         if own.metrics:
-            found += _of_known_metrics(report, own, loaded)
-        if own.analytics is None:
-            covered = state.covered(remembered, loaded_by(report, own))
-            found.append(plan_report(report, own, covered, anew=differs(report, remembered)))
-        else:
-            found.append(plan_counting(report, own, remembered, state.zone(remembered) or "UTC", now))
+            found += _of_known_metrics(report, own, loaded, now)
+        found.append(plan_again(report, own, remembered, now, anew=differs(report, remembered)))
     return found
 
 
-def _of_known_metrics(report: Report, settings: ReportSettings, loaded: Mapping[str, Any]) -> list[Plan]:
+def _of_known_metrics(report: Report, settings: ReportSettings, loaded: Mapping[str, Any], now: datetime) -> list[Plan]:
     """Plans of the metrics that earlier runs chose; those to come only Klaviyo knows."""
     known = state.known_metrics(loaded)
     ids: dict[str, list[str]] = {}
     for metric in known.values():
         ids.setdefault(metric.names[-1], []).append(metric.id)
     made, _ = chosen(ids, report, settings.metrics, settings.split_tables, known, ())
-    own, inherited = (
-        settings_of_metric(settings),
-        state.covered(state.of_report(loaded, report.name), loaded_by(report, settings)),
-    )
+    own = settings_of_metric(settings)
+    inherited = state.covered(state.of_report(loaded, report.name), loaded_by(report, settings))
     return [
-        plan_report(
-            one,
-            own,
-            union(
-                [
-                    *state.covered(state.of_report(loaded, one.name), loaded_by(one, own)),
-                    *(inherited if one.table else ()),
-                ]
-            ),
-        )
+        plan_again(one, own, state.of_report(loaded, one.name), now, inherited=inherited if one.table else ())
         for one in made
         if one.name in known
     ]
@@ -226,9 +211,7 @@ def run(
         reading.add(name, state.of_report(pipeline.state, name))
         planned = reading.plans[name]
         by = loaded_by(planned.report, planned.settings)
-        # What counts replaces periods, whatever is new of them.
-        appendable = planned.settings.analytics is None
-        if appendable and never_loaded(pipeline, planned, state.covered(state.of_report(pipeline.state, name), by)):
+        if never_loaded(pipeline, planned, state.covered(state.of_report(pipeline.state, name), by)):
             reading.append(name)
     # What exists now stays; the collector need not walk it again and again.
     gc.freeze()

@@ -540,9 +540,7 @@ class Engine:
             plans: a report, its settings, the windows to read, what is covered without them, whether it has to be
                 loaded as a whole, and whether the table has no row of these windows.
         """
-        found = [
-            (*self._resolved(self.metrics, *plan[:2]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans
-        ]
+        found = [(*self._resolved(*plan[:2]), *plan) if plan[2] else (plan[0], None, *plan) for plan in plans]
         with self._lock:
             new: dict[tuple[object, ...], Read] = {}
             for asked, error, report, settings, windows, covered, whole, new_windows in found:
@@ -581,15 +579,13 @@ class Engine:
             threading.Thread(target=self._guard, args=(self._fetch, pool), name=name, daemon=True).start()
         first.started_threads = max(first.started_threads, most)
 
-    def _resolved(
-        self, metrics: Metrics, report: Report, settings: ReportSettings
-    ) -> tuple[Report, KlaviyoError | None]:
+    def _resolved(self, report: Report, settings: ReportSettings) -> tuple[Report, KlaviyoError | None]:
         """The report as this account is asked for it, or as it is and why not."""
         if settings.analytics is None:
-            return metrics.resolved(report)
+            return self.metrics.resolved(report)
         if self.account.timezone() is None:
             return report, self.account.error
-        return metrics.counted(report, settings.analytics.metrics)
+        return self.metrics.counted(report, settings.analytics.metrics)
 
     def close(self) -> None:
         """End all threads; what is not loaded is forgotten."""

@@ -161,6 +161,33 @@ def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Windo
     return Plan(report, settings, windows, kept, False)
 
 
+def plan_again(
+    report: Report,
+    settings: ReportSettings,
+    resource_state: Mapping[str, Any],
+    now: datetime,
+    *,
+    zone: str | None = None,
+    anew: bool = False,
+    inherited: Sequence[Window] = (),
+) -> Plan:
+    """How a report is read after what is remembered of it.
+
+    Args:
+        now: aware UTC.
+        zone: the account's timezone, where it was asked for; else the one of the last run.
+        anew: its table is replaced, since it asks for other rows than those that are loaded.
+        inherited: what is loaded besides of the rows that it asks for.
+    """
+    if settings.analytics is not None:
+        return plan_counting(report, settings, resource_state, zone or state.zone(resource_state) or "UTC", now)
+    loaded = union([*state.covered(resource_state, loaded_by(report, settings)), *inherited])
+    if differs(report, resource_state) and not anew:
+        # Nobody knew in time to replace the table: all of it is merged again.
+        loaded = []
+    return plan_report(report, settings, loaded, anew=anew)
+
+
 def differs(report: Report, resource_state: Mapping[str, Any]) -> bool:
     """Whether a report asks for other rows than those that are loaded."""
     before = state.fingerprint(resource_state)
@@ -284,18 +311,17 @@ class Run:
         if name in self.plans:
             return False
         report, settings = report_of(self.settings, name), self.settings.reports[name]
-        if settings.analytics is None:
-            loaded = union(
-                [*state.covered(resource_state, loaded_by(report, settings)), *self._inherited.get(name, ())]
-            )
-            if differs(report, resource_state) and name not in self.anew:
-                # Nobody knew in time to replace the table: all of it is merged again.
-                loaded = []
-            made = plan_report(report, settings, loaded, anew=name in self.anew)
-        else:
-            # Without a timezone the engine says why, and reads nothing.
-            zone = self.engine.account.timezone() or state.zone(resource_state) or "UTC"
-            made = plan_counting(report, settings, resource_state, zone, self.began)
+        # Without a timezone the engine says why, and reads nothing.
+        zone = None if settings.analytics is None else self.engine.account.timezone()
+        made = plan_again(
+            report,
+            settings,
+            resource_state,
+            self.began,
+            zone=zone,
+            anew=name in self.anew,
+            inherited=self._inherited.get(name, ()),
+        )
         self.plans[name] = made
         self._waiting.append(made)
         return True
@@ -453,27 +479,15 @@ def resource(run: Run, name: str) -> DltResource:
     }
     disposition: Any
     append = run.appends(name)
+    counts = endpoint_of(report).analytics is not None
     if report.history:
         columns[ROW_VERSION] = {"data_type": "text", "nullable": False, "description": "What dlt compares rows by."}
         disposition = {"disposition": "merge", "strategy": "scd2", "row_version_column_name": ROW_VERSION}
-    elif endpoint_of(report).analytics is not None:
-        # A period that is read again is replaced whole: groupings that it no longer has must go. It is read as a whole.
-        disposition = {"disposition": "merge", "strategy": "delete-insert"}
-        columns[DELETED]["hard_delete"] = True
-        return dlt.resource(
-            run.rows(name),
-            name=name,
-            columns=columns,
-            merge_key=[column.name for column in contract.columns if column.path in PERIOD_KEY],
-            write_disposition=disposition,
-            max_table_nesting=0,
-            file_format="parquet",
-        )
-    elif not is_windowed(report) or settings.extract == "all" or name in run.anew:
+    elif not counts and (not is_windowed(report) or settings.extract == "all" or name in run.anew):
         disposition = {"disposition": "replace"}
     else:
         disposition = "append" if append else {"disposition": "merge", "strategy": "delete-insert"}
-        if report.each is not None:
+        if DELETED in columns:
             columns[DELETED]["hard_delete"] = True
         cursor = endpoint_of(report).cursor
         for column in contract.columns:
@@ -481,13 +495,18 @@ def resource(run: Run, name: str) -> DltResource:
                 columns[column.name]["dedup_sort"] = "desc"
                 # A user may have lifted the same value into a column of another name.
                 break
-    return dlt.resource(
+    keys: dict[str, Any] = {"primary_key": contract.primary_key}
+    if counts:
+        # A period that is read again is replaced whole, as it is read: groupings that it no longer has must go.
+        keys = {"merge_key": [column.name for column in contract.columns if column.path in PERIOD_KEY]}
+    made: DltResource = dlt.resource(
         run.rows(name, append),
         name=name,
         table_name=report.table or name,
         columns=columns,
-        primary_key=contract.primary_key,
+        **keys,
         write_disposition=disposition,
         max_table_nesting=_NESTED if inferred else 0,
         file_format="preferred" if inferred else "parquet",
     )
+    return made

@@ -13,13 +13,11 @@ from .windows import Window, union
 #: Key in the state of the source and name of the source, as dlt stores it.
 SOURCE = "klaviyo"
 _COVERED = "covered"
+_BY = "by"
 _ZONE = "timezone"
 _SPENT = "spent"
 _METRIC = "metric"
 _FINGERPRINT = "fingerprint"
-
-
-_BY = "by"
 
 
 def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
