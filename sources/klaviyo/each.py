@@ -18,13 +18,11 @@ from msgspec import Raw
 
 from .contracts import DELETED, DELETED_COLUMN, Contract
 from .raw import finder
-from .shape import Shaped, Shaper, page_records, text_of
+from .shape import Shaped, Shaper, decode_array, decode_object, page_records, text_of
 from .spec import Each
 
 _Place = tuple[str | int, ...]
 
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_list = msgspec.json.Decoder(list[Raw]).decode
 _NULL = Raw(b"null")
 
 
@@ -124,7 +122,7 @@ class EachShaper:
                 if bytes(outer) == b"null":
                     continue
                 try:
-                    inner = _decode_list(outer) if nowhere == 0 else _decode_object(outer)
+                    inner = decode_array(outer) if nowhere == 0 else decode_object(outer)
                 except msgspec.DecodeError:
                     yield place, bytes(outer)
                     continue
@@ -142,7 +140,7 @@ class EachShaper:
     @staticmethod
     def _fields(row: Raw) -> dict[str, Raw] | None:
         try:
-            return _decode_object(row)
+            return decode_object(row)
         except msgspec.DecodeError:
             return None
 

@@ -20,7 +20,7 @@ from msgspec import Raw
 from . import query
 from .client import Client, Traffic
 from .errors import RequestRejected
-from .shape import page_records
+from .shape import UNREADABLE, decode_object, page_records
 from .spec import Endpoint
 
 
@@ -38,8 +38,6 @@ class _Record(_Ref):
 
 
 _decode_record = msgspec.json.Decoder(_Record).decode
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class Lookups:
@@ -126,7 +124,7 @@ def join(page: bytes, kind: str, relationship: str, found: Mapping[str, bytes]) 
     beside: list[Raw] = []
     for parent_id, document in found.items():
         for record in page_records(document, Counter())[0]:
-            with suppress(*_UNREADABLE):
+            with suppress(*UNREADABLE):
                 known = _decode_record(record)
                 refs.setdefault(parent_id, []).append(_Ref(known.type, known.id))
             beside.append(_related(record, kind, _Ref(kind, parent_id)))
@@ -140,7 +138,7 @@ def join(page: bytes, kind: str, relationship: str, found: Mapping[str, bytes]) 
 def _parents_of(raw: Raw, kind: str) -> list[str]:
     try:
         record = _decode_record(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return []
     if record.type == kind:
         return [record.id]
@@ -154,9 +152,9 @@ def _parents_of(raw: Raw, kind: str) -> list[str]:
 def _related(raw: Raw, relationship: str, refs: _Ref | list[_Ref]) -> Raw:
     """A record with one more relationship; every other byte of its parts stays, and a record that is none stays whole."""
     try:
-        record = _decode_object(raw)
-        relationships = _decode_object(record["relationships"]) if "relationships" in record else {}
-    except _UNREADABLE:
+        record = decode_object(raw)
+        relationships = decode_object(record["relationships"]) if "relationships" in record else {}
+    except UNREADABLE:
         return raw
     relationships[relationship] = Raw(msgspec.json.encode({"data": refs}))
     record["relationships"] = Raw(msgspec.json.encode(relationships))

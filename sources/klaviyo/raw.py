@@ -14,7 +14,18 @@ import pyarrow as pa
 from msgspec import Raw
 
 from .contracts import EXTRA, Column, Contract
-from .shape import ARROW, DOES_NOT_FIT, Shaped, json_object, page_records, stand_in_id, text_of, value_of
+from .shape import (
+    DOES_NOT_FIT,
+    Shaped,
+    decode_object,
+    json_object,
+    page_records,
+    schema_of,
+    stand_in_id,
+    table_of,
+    text_of,
+    value_of,
+)
 
 #: The parts of a record that a raw table keeps; anything else at the top of a record goes to `_extra`.
 PARTS = ("attributes", "relationships", "links")
@@ -29,7 +40,6 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _decode_record = msgspec.json.Decoder(_Record).decode
-_decode_parts = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 class RawShaper:
@@ -43,7 +53,7 @@ class RawShaper:
 
     def __init__(self, contract: Contract, *, included: bool = False) -> None:
         self.contract = contract
-        self.schema = pa.schema([pa.field(column.name, ARROW[column.data_type]) for column in contract.columns])
+        self.schema = schema_of(contract)
         self._included = included
         whole = {"id", "type", *PARTS}
         beside = [column for column in contract.columns if column.path not in whole and column.name != EXTRA]
@@ -63,8 +73,7 @@ class RawShaper:
         misfits: Counter[str] = Counter()
         records, included = page_records(page, misfits)
         rows = [self._row(raw, context, misfits) for raw in (included if self._included else records)]
-        arrays = [pa.array([row.get(name) for row in rows], self.schema.field(name).type) for name in self.schema.names]
-        return Shaped(pa.table(arrays, schema=self.schema), misfits)
+        return Shaped(table_of(rows, self.schema), misfits)
 
     def _row(self, raw: Raw, context: Mapping[str, str | None], misfits: Counter[str]) -> dict[str, Any]:
         row: dict[str, Any] = {}
@@ -126,7 +135,7 @@ def finder(path: str) -> Callable[[Raw], Raw | None]:
 
 def _parts(raw: Raw) -> dict[str, Raw]:
     try:
-        return _decode_parts(raw)
+        return decode_object(raw)
     except msgspec.DecodeError:
         return {}
 

@@ -22,7 +22,7 @@ from msgspec import Raw
 from . import periods
 from .contracts import DELETED, EXTRA, Column, Contract
 from .errors import ContractViolation, TransientError
-from .shape import ARROW, Shaped, json_object, mended, text_of, value_of
+from .shape import Shaped, decode_array, decode_object, json_object, mended, schema_of, table_of, text_of, value_of
 from .spec import Analytics, Figures, Interval
 from .windows import Window
 
@@ -69,8 +69,6 @@ class _Document(msgspec.Struct):
 
 _decode_document = msgspec.json.Decoder(_Document).decode
 _decode_result = msgspec.json.Decoder(_Result).decode
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -99,7 +97,7 @@ class ResultsShaper:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
-        self.schema = pa.schema([pa.field(column.name, ARROW[column.data_type]) for column in contract.columns])
+        self.schema = schema_of(contract)
         self._by_path = {column.path: column for column in contract.columns if column.name != EXTRA}
 
     def empty(self) -> pa.Table:
@@ -134,8 +132,7 @@ class ResultsShaper:
         ]
         if DELETED in self.schema.names:
             rows += self._orders(window, interval, zone, known, context)
-        arrays = [pa.array([row.get(name) for row in rows], self.schema.field(name).type) for name in self.schema.names]
-        return Shaped(pa.table(arrays, schema=self.schema), misfits)
+        return Shaped(table_of(rows, self.schema), misfits)
 
     def _orders(
         self,
@@ -259,7 +256,7 @@ def _buckets(dates: Sequence[str], window: Window, interval: Interval, zone: Zon
 
 
 def _object(raw: Raw) -> dict[str, Raw]:
-    return _decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
+    return decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
 
 
 def _numbers(result: _Result) -> dict[str, Raw]:
@@ -272,7 +269,7 @@ def _numbers(result: _Result) -> dict[str, Raw]:
 def _nth(values: Raw, index: int) -> Raw | None:
     """A number out of a list; what is no list is kept whole, and a list that is too short has none."""
     try:
-        numbers = _decode_list(values)
+        numbers = decode_array(values)
     except msgspec.DecodeError:
         return values
     return numbers[index] if index < len(numbers) else None

@@ -50,9 +50,9 @@ _PYTHON: Mapping[str, Any] = {
 }
 
 #: What decoding raises; text that is not UTF-8 has an error of its own.
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 #: What decoding and converting raise for a record that the column types don't fit.
-DOES_NOT_FIT = (*_UNREADABLE, pa.ArrowException, ValueError, OverflowError, TypeError)
+DOES_NOT_FIT = (*UNREADABLE, pa.ArrowException, ValueError, OverflowError, TypeError)
 #: Where broken characters are counted among the misfits.
 _BROKEN = "(text that is not Unicode)"
 #: An object with more unknown fields than this is no object with fixed fields.
@@ -61,9 +61,9 @@ _MOST_LEARNED = 50
 _Index = dict[tuple[str, str], Raw]
 
 # No struct here takes part in a cycle (gc=False): the collector, which would walk every page several times while it is
-# decoded, took half of the time.
+# decoded, took much of the time.
 
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode
 
@@ -88,7 +88,7 @@ class _Page(msgspec.Struct, gc=False):
 
 _decode_header = msgspec.json.Decoder(_Ref).decode
 _decode_page = msgspec.json.Decoder(_Page).decode
-_decode_array = msgspec.json.Decoder(list[Raw]).decode
+decode_array = msgspec.json.Decoder(list[Raw]).decode
 
 
 class _Links(msgspec.Struct, gc=False):
@@ -115,7 +115,7 @@ def next_link(page: bytes) -> str | None:
 def _whole(decode: Callable[[bytes], Any], page: bytes) -> Any:
     try:
         return decode(page)
-    except _UNREADABLE:
+    except UNREADABLE:
         page, _ = mended(page)
     try:
         return decode(page)
@@ -180,8 +180,18 @@ def page_records(page: bytes, misfits: Counter[str]) -> tuple[list[Raw], list[Ra
     if broken:
         misfits[_BROKEN] += broken
     document = _whole(_decode_page, page)
-    records = _decode_array(document.data) if bytes(document.data).startswith(b"[") else [document.data]
+    records = decode_array(document.data) if bytes(document.data).startswith(b"[") else [document.data]
     return [raw for raw in records if bytes(raw) != b"null"], document.included or []
+
+
+def schema_of(contract: Contract) -> pa.Schema:
+    """The Arrow types of a contract's columns."""
+    return pa.schema([pa.field(column.name, ARROW[column.data_type]) for column in contract.columns])
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as dicts -> a table; what a row does not have is null."""
+    return pa.table([pa.array([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema)
 
 
 class Shaper:
@@ -205,8 +215,7 @@ class Shaper:
         self._to_one = _relationships(columns, ".data.id")
         self._to_many = _relationships(columns, ".data[].id")
         self._tree = _Node("attributes", [c for c in columns if c.path.startswith("attributes.")], depth=1)
-        fields = [(column.name, pa.field(column.name, ARROW[column.data_type])) for column in contract.columns]
-        self.schema = pa.schema([arrow for _, arrow in fields])
+        self.schema = schema_of(contract)
         if row_version:
             self.schema = self.schema.append(pa.field(ROW_VERSION, pa.string()))
         self._id = next((column for column in columns if column.path == "id"), None)
@@ -718,8 +727,8 @@ def _timestamp(text: str) -> tuple[datetime | None, bool]:
 
 def _object(raw: Raw | None) -> dict[str, Raw] | None:
     try:
-        return None if raw is None else _decode_object(raw)
-    except _UNREADABLE:
+        return None if raw is None else decode_object(raw)
+    except UNREADABLE:
         return None
 
 
@@ -771,7 +780,7 @@ def text_of(raw: Raw | None) -> str | None:
         return None
     try:
         return _decode_string(raw)
-    except _UNREADABLE:
+    except UNREADABLE:
         return bytes(raw).decode(errors="replace")
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 #: dlt spends about 2 ms on an item, so tables are handed over by the ten thousands of rows.
 _ROWS_PER_TABLE = 20_000
 _BYTES_PER_TABLE = 16 << 20
-#: A page of events packs to a sixth or so, at a fraction of what decoding it costs.
+#: Packs events to a fraction of their size, at a fraction of what decoding them costs.
 _PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
