@@ -176,15 +176,19 @@ def dump(rules: dict[str, Any]) -> str:
     )
 
 
+def write(rules: dict[str, Any]) -> None:
+    """Keep the rules of a revision, and say so."""
+    target = RULES_DIR / f"{rules['revision']}.json"
+    target.write_text(dump(rules), encoding="utf-8")
+    sys.stdout.write(f"{target}: {len(rules['endpoints'])} endpoints\n")
+
+
 def main(arguments: list[str]) -> int:
     """Write the rules of the OpenAPI file named on the command line; the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m sandbox.make_rules PATH_TO_KLAVIYO_OPENAPI.json\n")
         return 2
-    rules = extract(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
-    target = RULES_DIR / f"{rules['revision']}.json"
-    target.write_text(dump(rules), encoding="utf-8")
-    sys.stdout.write(f"{target}: {len(rules['endpoints'])} endpoints\n")
+    write(extract(json.loads(Path(arguments[0]).read_text(encoding="utf-8"))))
     return 0
 
 

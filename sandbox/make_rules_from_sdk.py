@@ -27,11 +27,10 @@ from . import rules
 from .make_rules import (
     PAGE_PROSE,
     READING_POSTS,
-    RULES_DIR,
     UNTOLD_PAGE_SIZE,
     VARIANT,
-    dump,
     name_variants_as_included,
+    write,
 )
 from .rules import Endpoint, FilterField
 
@@ -399,10 +398,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) not in (1, 2):
         sys.stderr.write("usage: python -m sandbox.make_rules_from_sdk PATH_TO_openapi_client [REVISION_BEFORE]\n")
         return 2
-    made = extract(Sdk(Path(arguments[0])), rules.load(arguments[1]) if arguments[1:] else None)
-    target = RULES_DIR / f"{made['revision']}.json"
-    target.write_text(dump(made), encoding="utf-8")
-    sys.stdout.write(f"{target}: {len(made['endpoints'])} endpoints\n")
+    write(extract(Sdk(Path(arguments[0])), rules.load(arguments[1]) if arguments[1:] else None))
     return 0
 
 

@@ -364,14 +364,21 @@ def campaign_messages(account: Account) -> dict[str, Subject]:
                 "campaign_message_name": name,
                 "group": None,
                 "group_name": None,
-                "send_channel": channel,
-                "text_message_format": ("mms" if media else "sms") if channel == "sms" else None,
-                "variation": str(message["id"]),
-                "variation_name": name,
+                **_sent(message, name, channel, media),
             },
             _tags(account, "campaign", campaign),
         )
     return found
+
+
+def _sent(message: Resource, name: str | None, channel: str, picture: str | None) -> dict[str, str | None]:
+    """The groupings that messages of campaigns and of flows share."""
+    return {
+        "send_channel": channel,
+        "text_message_format": ("mms" if picture else "sms") if channel == "sms" else None,
+        "variation": str(message["id"]),
+        "variation_name": name,
+    }
 
 
 def flow_messages(account: Account) -> dict[str, Subject]:
@@ -394,10 +401,7 @@ def flow_messages(account: Account) -> dict[str, Subject]:
                 "flow_message_id": str(message["id"]),
                 "flow_message_name": name,
                 "flow_name": str(flow["attributes"]["name"]),
-                "send_channel": channel,
-                "text_message_format": ("mms" if image else "sms") if channel == "sms" else None,
-                "variation": str(message["id"]),
-                "variation_name": name,
+                **_sent(message, name, channel, image),
             },
             _tags(account, "flow", flow),
         )
