@@ -193,8 +193,9 @@ def _custom_reports(name: str) -> Mapping[str, Report]:
 def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from pipelines import klaviyo_view as view
     from pipelines.klaviyo_cost import cost_of
+    from pipelines.klaviyo_open import open_pipeline
+    from pipelines.klaviyo_plan import plan
     from pipelines.klaviyo_progress import logs
-    from pipelines.klaviyo_run import open_pipeline, plan
 
     with _account(name, args) as (working_name, flags):
         settings = _settings(name, args, flags)
@@ -228,8 +229,9 @@ def _check(name: str, args: argparse.Namespace, verbose: bool) -> int:
 
 def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from pipelines import klaviyo_view as view
+    from pipelines.klaviyo_open import open_pipeline
     from pipelines.klaviyo_progress import progress
-    from pipelines.klaviyo_run import open_pipeline, run
+    from pipelines.klaviyo_run import run
     from pipelines.klaviyo_stop import Stop
 
     with _account(name, args) as (working_name, flags):
@@ -285,7 +287,7 @@ def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> 
     Raises:
         ConfigError: a setting is wrong or missing.
     """
-    from pipelines.klaviyo_run import load_settings
+    from pipelines.klaviyo_open import load_settings
     from sources.klaviyo import config, custom
     from sources.klaviyo.reports import REPORT_SPANS
     from sources.klaviyo.settings import REPORT_SETTINGS

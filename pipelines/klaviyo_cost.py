@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sources.klaviyo.endpoints import endpoints
-from sources.klaviyo.engine import Read, share_listings
-from sources.klaviyo.resources import Plan
+from sources.klaviyo.planning import Plan
 from sources.klaviyo.spec import Grammar, Rate
+from sources.klaviyo.stream import Stream, share_listings
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +54,33 @@ class Cost:
 
 def cost_of(plans: Sequence[Plan]) -> Cost:
     """Count the requests of every report, those that reports share only once."""
-    leaders: dict[tuple[object, ...], Read] = {}
-    reads = [Read(plan.report, plan.settings, plan.windows, threading.RLock()) for plan in plans]
-    led_by = [leaders.setdefault((read.key, plan.whole), read) for plan, read in zip(plans, reads, strict=True)]
+    leaders: dict[tuple[object, ...], Stream] = {}
+    streams = [Stream(plan.report, plan.settings, plan.windows) for plan in plans]
+    led_by = [leaders.setdefault((one.key, plan.whole), one) for plan, one in zip(plans, streams, strict=True)]
     share_listings(leaders.values())
     buckets: Counter[tuple[str, Rate]] = Counter()
     counted: set[str] = set()
     found = []
-    for plan, read, leader in zip(plans, reads, led_by, strict=True):
-        shared = leader is not read
-        asked = read.lineage[0]
-        rate = read.rate if asked is read.endpoint else asked.rate
+    for plan, stream, leader in zip(plans, streams, led_by, strict=True):
+        shared = leader is not stream
+        asked = stream.lineage[0]
+        rate = stream.rate if asked is stream.endpoint else asked.rate
         # So do those that something is looked up for.
-        asking = [*read.lineage, *(read.lookup[:1] if read.lookup else ())]
+        asking = [*stream.lineage, *(stream.lookup[:1] if stream.lookup else ())]
         parents = " and ".join(below.parent.records for below in asking if below.parent)
         # Which metrics match besides those of earlier runs only Klaviyo knows.
         chooses = plan.report.by_metric and bool(plan.settings.metrics)
         if chooses:
             parents = "metrics that match" if len(plans) == 1 else "other metrics that match"
-        listings = {chain.path for chain in read.pending if chain.shared}
-        requests = 0 if shared or chooses else len(read.pending) - len(listings & counted)
+        listings = {first.path for first in stream.first if first.shared}
+        requests = 0 if shared or chooses else len(stream.first) - len(listings & counted)
         counted |= listings
         figures = plan.settings.analytics
         most = figures.most_requests if figures else None
         left = 0 if most is None else max(0, requests - most)
         requests -= left
         # A metric each, where names are patterns: how many there are is not known here.
-        if figures and read.endpoint.analytics and read.endpoint.analytics.grammar is Grammar.AGGREGATE:
+        if figures and stream.endpoint.analytics and stream.endpoint.analytics.grammar is Grammar.AGGREGATE:
             parents = "metrics"
         names_metrics = bool(plan.windows) and (chooses or plan.report.metric is not None)
         buckets[asked.path, rate] += requests
@@ -90,8 +89,8 @@ def cost_of(plans: Sequence[Plan]) -> Cost:
                 plan=plan,
                 requests=requests,
                 seconds=least_seconds(requests, rate),
-                per_parent=None if shared or not (read.pending or chooses) else parents or None,
-                rate=read.rate,
+                per_parent=None if shared or not (stream.first or chooses) else parents or None,
+                rate=stream.rate,
                 shared_with=leader.report.name if shared else None,
                 left=left,
                 names_metrics=names_metrics,

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import dlt
-from dlt.common.configuration import resolve_configuration
-from dlt.common.destination import Destination
-from dlt.common.pipeline import get_dlt_pipelines_dir
-from dlt.pipeline.configuration import PipelineConfiguration
 
-from pipelines.klaviyo_recovery import heal, recover
-from pipelines.klaviyo_warehouse import duckdb_file, never_loaded, prepare
-from sources.klaviyo import config, source_of, state
-from sources.klaviyo.custom import settings_from
+from pipelines.klaviyo_recovery import recover
+from pipelines.klaviyo_warehouse import never_loaded, prepare
+from sources.klaviyo import source_of, state
 from sources.klaviyo.errors import KlaviyoError
-from sources.klaviyo.limits import Clock, SystemClock
-from sources.klaviyo.metrics import chosen
-from sources.klaviyo.reports import report_of, windows_endpoint
-from sources.klaviyo.resources import Plan, Run, differs, loaded_by, plan_again, settings_of_metric
+from sources.klaviyo.limits import Clock
+from sources.klaviyo.planning import loaded_by
+from sources.klaviyo.reports import windows_endpoint
+from sources.klaviyo.resources import Run
 from sources.klaviyo.settings import ReportSettings, Settings
-from sources.klaviyo.spec import Report
 from sources.klaviyo.windows import BEGINNING, Window, high_water
 
 log = logging.getLogger("klaviyo")
@@ -40,7 +31,6 @@ PACKAGE_S = 180.0
 #: Rows worth a package of their own while more are still being read.
 _WORTH_LOADING_ROWS = 100_000
 _PROGRESS_S = 0.25
-DEFAULT_DESTINATION = "warehouse"
 
 
 @dataclass
@@ -91,97 +81,6 @@ class Progress:
     failed: bool
     fraction: float | None
     started_s: float
-
-
-def load_settings(pipeline_name: str, flags: Mapping[str, Any], clock: Clock | None = None) -> Settings:
-    """Settings of a pipeline out of flags and dlt's configuration, checked.
-
-    Raises:
-        ConfigError: a setting is wrong or missing.
-    """
-    return settings_from(config.read(pipeline_name, flags, "the flag {}"), (clock or SystemClock()).now())
-
-
-def open_pipeline(
-    name: str, destination: str | None = None, dataset: str | None = None, pipelines_dir: str | None = None
-) -> dlt.Pipeline:
-    """The dlt pipeline, mended if its last run was killed.
-
-    Args:
-        name: of the pipeline; one pipeline an account.
-        destination: dlt's name of a destination; default what `[pipelines.<name>]` says, else DuckDB.
-        dataset: default what the configuration says, else the pipeline's name.
-    """
-    # Rows carry the load that brought them, so that an interrupted load can be taken back.
-    os.environ.setdefault("NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID", "true")
-    # dlt keeps the files of every package that it loaded otherwise.
-    os.environ.setdefault("LOAD__DELETE_COMPLETED_JOBS", "true")
-    heal(Path(pipelines_dir or get_dlt_pipelines_dir()) / name)
-    configured = resolve_configuration(PipelineConfiguration(pipeline_name=name), sections=("pipelines", name))
-    chosen = _destination(
-        destination or configured.destination_type, configured.destination_name if not destination else None
-    )
-    return dlt.pipeline(
-        name,
-        pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
-        destination=chosen,
-        dataset_name=dataset or configured.dataset_name or name,
-    )
-
-
-def _destination(reference: Any, name: str | None) -> Any:
-    """A destination that replaces and merges in one transaction."""
-    if reference in (None, "duckdb", DEFAULT_DESTINATION):
-        # A file named like the dataset makes DuckDB's names ambiguous; dlt's tools find the file by this name again.
-        # Without the last argument dlt runs delete and insert of a merge as two transactions on DuckDB.
-        os.environ.setdefault("LOAD__WORKERS", "1")
-        return dlt.destinations.duckdb(
-            destination_name=name or DEFAULT_DESTINATION,
-            replace_strategy="insert-from-staging",
-            supports_transactions=True,
-        )
-    options: dict[str, Any] = {"destination_name": name} if name else {}
-    made: Any = Destination.from_reference(str(reference), **options)
-    if "insert-from-staging" in (made.capabilities().supported_replace_strategies or ()):
-        made = Destination.from_reference(str(reference), replace_strategy="insert-from-staging", **options)
-    return made
-
-
-def plan(pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None = None) -> list[Plan]:
-    """What a run would read, from the state in the destination; sends nothing to Klaviyo.
-
-    Until a first run has asked for it, the account's timezone is taken to be UTC.
-    """
-    file = duckdb_file(pipeline)
-    loaded: Mapping[str, Any] = {}
-    # Nothing is loaded where there is no file, and asking dlt would make one.
-    if file is None or file.exists():
-        pipeline.sync_destination()
-        loaded = pipeline.state
-    now = (clock or SystemClock()).now()
-    found = []
-    for name, own in settings.reports.items():
-        report, remembered = report_of(settings, name), state.of_report(loaded, name)
-        if own.metrics:
-            found += _of_known_metrics(report, own, loaded, now)
-        found.append(plan_again(report, own, remembered, now, anew=differs(report, remembered)))
-    return found
-
-
-def _of_known_metrics(report: Report, settings: ReportSettings, loaded: Mapping[str, Any], now: datetime) -> list[Plan]:
-    """Plans of the metrics that earlier runs chose; those to come only Klaviyo knows."""
-    known = state.known_metrics(loaded)
-    ids: dict[str, list[str]] = {}
-    for metric in known.values():
-        ids.setdefault(metric.names[-1], []).append(metric.id)
-    made, _ = chosen(ids, report, settings.metrics, settings.split_tables, known, ())
-    own = settings_of_metric(settings)
-    inherited = state.covered(state.of_report(loaded, report.name), loaded_by(report, settings))
-    return [
-        plan_again(one, own, state.of_report(loaded, one.name), now, inherited=inherited if one.table else ())
-        for one in made
-        if one.name in known
-    ]
 
 
 def run(

@@ -17,8 +17,8 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 from dlt.destinations.impl.duckdb.factory import DuckDbTypeMapper
 
+from sources.klaviyo.planning import Plan
 from sources.klaviyo.reports import cursor_column, endpoint_of
-from sources.klaviyo.resources import Plan
 from sources.klaviyo.state import SOURCE
 from sources.klaviyo.windows import Window, intersection, union
 

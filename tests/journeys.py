@@ -19,7 +19,8 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext, switched_run_context
 
-from pipelines.klaviyo_run import Outcome, load_settings, open_pipeline
+from pipelines.klaviyo_open import load_settings, open_pipeline
+from pipelines.klaviyo_run import Outcome
 from pipelines.klaviyo_run import run as run_loop
 from sandbox import Account, Sandbox
 

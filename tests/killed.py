@@ -17,6 +17,7 @@ from dlt.extract.storage import ExtractStorage
 from dlt.pipeline.pipeline import Pipeline
 
 from pipelines import klaviyo_run
+from pipelines.klaviyo_open import load_settings, open_pipeline
 from sources.klaviyo import waiting
 from sources.klaviyo.waiting import Drained
 from tests.journeys import KEY, FakeClock, home
@@ -86,8 +87,8 @@ def work(
     klaviyo_run._WORTH_LOADING_ROWS = 40
     clock = FakeClock(moment)
     with home(folder, config):
-        settings = klaviyo_run.load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
-        pipeline = klaviyo_run.open_pipeline("klaviyo", pipelines_dir=str(folder / "pipelines"))
+        settings = load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
+        pipeline = open_pipeline("klaviyo", pipelines_dir=str(folder / "pipelines"))
         outcomes = klaviyo_run.run(pipeline, settings, clock=clock, package_rows=60)
     if any(outcome.error or not outcome.loaded for outcome in outcomes):
         raise SystemExit(f"{[outcome.error for outcome in outcomes]}")

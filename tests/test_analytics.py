@@ -17,9 +17,9 @@ from sources.klaviyo.contracts import load_contract
 from sources.klaviyo.custom import settings_from
 from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.errors import ConfigError, ContractViolation, TransientError
+from sources.klaviyo.planning import Plan, plan_counting
 from sources.klaviyo.reports import figure_settings, reports, scopes_of
-from sources.klaviyo.resources import Plan, plan_counting
-from sources.klaviyo.results import OBSERVED_AT, ResultsShaper, context_of, each_once
+from sources.klaviyo.results import OBSERVED_AT, ResultsShaper, each_once
 from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS
 from sources.klaviyo.settings import FIGURE_SETTINGS, Raw, Settings
 from sources.klaviyo.spec import Figures, Variant
@@ -222,7 +222,7 @@ def shaped(name: str, answer: Any, window: Window, zone: str = "UTC", **own: Any
     analytics = ROWS[name].analytics
     assert analytics is not None
     chosen = replaced(figures(name, **own), zone)
-    context = {**ORDERS.context, **context_of(analytics, chosen, window), OBSERVED_AT: NOW.isoformat()}
+    context = {**ORDERS.context, **query.context_of(chosen, window), OBSERVED_AT: NOW.isoformat()}
     if name == "metric_aggregates":
         context |= {"metric_id": "M1", "metric_name": "Placed Order"}
     found = ResultsShaper(load_contract(name, DEFAULT_REVISION)).shape(json.dumps(answer).encode(), context)
@@ -365,7 +365,7 @@ def test_a_row_that_is_on_two_pages_is_there_once_as_the_last_one_says() -> None
     shaper = ResultsShaper(load_contract("segment_values", DEFAULT_REVISION))
     analytics = ROWS["segment_values"].analytics
     assert analytics is not None
-    context = {**context_of(analytics, figures("segment_values"), JUNE), OBSERVED_AT: NOW.isoformat()}
+    context = {**query.context_of(figures("segment_values"), JUNE), OBSERVED_AT: NOW.isoformat()}
 
     def page(**members: int) -> Any:
         results = [{"groupings": {"segment_id": k}, "statistics": {"total_members": v}} for k, v in members.items()]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.klaviyo_cost import cost_of
-from pipelines.klaviyo_run import Outcome, plan
+from pipelines.klaviyo_plan import plan
+from pipelines.klaviyo_run import Outcome
 from sandbox import Account, Limiter
 from sources.klaviyo.errors import AuthError, ConfigError, DailyQuotaExhausted, RequestRejected, TransientError
 from sources.klaviyo.revisions import REVISIONS

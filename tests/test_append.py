@@ -14,6 +14,7 @@ import duckdb
 import pytest
 
 from pipelines import klaviyo_run
+from pipelines.klaviyo_open import open_pipeline
 from sources.klaviyo import source_of, waiting
 from sources.klaviyo.resources import Run
 from tests import truth
@@ -104,7 +105,7 @@ def test_rows_that_the_state_knows_nothing_of_are_not_doubled(journey: Journey, 
 def test_another_pipeline_into_the_same_dataset_doubles_nothing(journey: Journey, dispositions: list[str]) -> None:
     journey.load("events")
     dispositions.clear()
-    other = klaviyo_run.open_pipeline("other", dataset="klaviyo", pipelines_dir=str(journey.pipelines_dir))
+    other = open_pipeline("other", dataset="klaviyo", pipelines_dir=str(journey.pipelines_dir))
     outcomes = klaviyo_run.run(other, journey.settings("events"), clock=journey.clock)
     assert [outcome.error for outcome in outcomes] == [None]
     assert set(dispositions) == {"merge"}

@@ -27,6 +27,8 @@ FLOORS = {
     "contracts": 1,
     "reports": 1,
     "query": 2,
+    "stream": 2,
+    "by_metric": 2,
     "custom": 2,
     "each": 2,
     "raw": 2,
@@ -45,6 +47,7 @@ FLOORS = {
     "novelty": 2,
     "config": 4,
     "state": 4,
+    "planning": 4,
     "resources": 4,
     "__init__": 4,
 }

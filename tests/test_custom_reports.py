@@ -16,7 +16,7 @@ from dlt.common.configuration.specs import PluggableRunContext
 
 from pipelines.klaviyo_cost import cost_of
 from pipelines.klaviyo_pipeline import main
-from pipelines.klaviyo_run import plan
+from pipelines.klaviyo_plan import plan
 from sources.klaviyo import klaviyo_report
 from sources.klaviyo.custom import CUSTOM_SETTINGS
 from sources.klaviyo.endpoints import endpoints

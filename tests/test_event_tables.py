@@ -11,10 +11,10 @@ import dlt
 import pytest
 
 from pipelines.klaviyo_cost import cost_of
-from pipelines.klaviyo_run import plan
+from pipelines.klaviyo_plan import plan
 from sources.klaviyo import klaviyo
+from sources.klaviyo.by_metric import chosen
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.metrics import chosen
 from sources.klaviyo.reports import reports
 from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.spec import OfMetric

@@ -10,7 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.klaviyo_run import Progress, plan
+from pipelines.klaviyo_plan import plan
+from pipelines.klaviyo_run import Progress
 from pipelines.klaviyo_run import run as run_loop
 from sandbox import Account
 from sources.klaviyo.windows import Window

@@ -18,8 +18,8 @@ from sources.klaviyo import query, shape
 from sources.klaviyo.endpoints import endpoints
 from sources.klaviyo.engine import Read
 from sources.klaviyo.errors import ConfigError
+from sources.klaviyo.planning import Plan, plan_report
 from sources.klaviyo.reports import facts, is_windowed, lineage, reports, windows_endpoint
-from sources.klaviyo.resources import Plan, plan_report
 from sources.klaviyo.revisions import DEFAULT_REVISION
 from sources.klaviyo.settings import Raw, Settings, build
 from sources.klaviyo.spec import XS, Parent
@@ -94,7 +94,7 @@ def test_counts_of_members_are_read_of_all_lists_since_joining_does_not_move_the
     assert ENDPOINTS["lists"].cursor is not None
     (plan,) = plans("list_profile_counts")
     assert plan.whole
-    assert [chain.path for chain in read_of("list_profile_counts").pending] == [
+    assert [first.path for first in read_of("list_profile_counts").first] == [
         "/api/lists?sort=updated&page%5Bsize%5D=10"
     ]
 
@@ -122,7 +122,7 @@ def test_a_parent_named_by_a_filter_is_quoted_and_leaves_the_path_alone() -> Non
 
 
 def test_included_parents_are_asked_for_with_the_records_that_include_them() -> None:
-    paths = [parse_qs(urlsplit(chain.path).query) for chain in read_of("flow_messages").pending]
+    paths = [parse_qs(urlsplit(first.path).query) for first in read_of("flow_messages").first]
     assert [path["include"] for path in paths] == [["flow-actions"], ["flow-actions"]]
     assert {path["filter"][0].partition("),")[0] for path in paths} == {"equals(archived,false", "equals(archived,true"}
 

@@ -13,8 +13,8 @@ import pytest
 
 from pipelines.klaviyo_cost import cost_of
 from sources.klaviyo.each import EachShaper, deletions, standing
+from sources.klaviyo.planning import plan_report
 from sources.klaviyo.reports import contract_of, reports
-from sources.klaviyo.resources import plan_report
 from sources.klaviyo.revisions import DEFAULT_REVISION
 from tests.journeys import NOW, FakeClock, Journey, home, small_account
 

@@ -13,7 +13,8 @@ from typing import Any
 import dlt
 import pytest
 
-from pipelines.klaviyo_run import load_settings, open_pipeline, run
+from pipelines.klaviyo_open import load_settings, open_pipeline
+from pipelines.klaviyo_run import run
 from sandbox import Account, Sandbox
 from sources.klaviyo.reports import reports
 from sources.klaviyo.revisions import DEFAULT_REVISION

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.klaviyo_run import plan
+from pipelines.klaviyo_plan import plan
 from tests.journeys import FakeClock, Journey, home, small_account
 
 PACKED = (

@@ -33,12 +33,13 @@ from .lookups import Lookups
 from .metrics import Metrics
 from .novelty import Novelty
 from .raw import RawShaper
-from .reports import contract_of, cursor_column, endpoint_of, lineage, lookup_of, rate_of, windows_endpoint
-from .results import OBSERVED_AT, ResultsShaper, context_of, each_once
+from .reports import contract_of, cursor_column, endpoint_of, windows_endpoint
+from .results import OBSERVED_AT, ResultsShaper, each_once
 from .settings import ReportSettings, Settings
 from .shape import Shaper, parents, records_span, span, without
-from .spec import Endpoint, Rate, Report, Variant
+from .spec import Rate, Report
 from .spool import Spool
+from .stream import Request, Stream, share_listings
 from .waiting import NOTHING, Drained, Waiting
 from .windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
 
@@ -89,33 +90,24 @@ class Density:
 
 @dataclass(eq=False, slots=True)
 class Chain:
-    """Pages that follow one another: one window, one variant, one parent.
+    """Pages that follow one another.
 
     Attributes:
-        body: what a POST asks.
+        request: what asks for the first of them.
         window: what it still is to read; a thread without work may take its later half away.
-        asked: the window that the request was made for.
-        parent_id: id in the path, where the endpoint is read once a parent.
         progress: greatest cursor value decoded so far.
         page_start: least cursor value of the page decoded last; up to `progress` it tells how dense the data is there.
         density: how dense it usually is.
         ascends: whether every page so far came in the order that was asked for.
         waiting: pages fetched and not decoded.
         children: chains that have to end before this one counts as read.
-        shared: other reports go through the very same pages, so that it is not cut.
         novelty: report -> whether its rows from here are all new, where that matters.
         held: rows of a period that is replaced as a whole, until all of its pages are here.
     """
 
     read: Read
-    endpoint: Endpoint
-    path: str
-    window: Window
-    variant: Variant
-    context: Mapping[str, str | None] = field(default_factory=dict)
+    request: Request
     parent: Chain | None = None
-    parent_id: str | None = None
-    body: bytes | None = None
     progress: datetime | None = None
     page_start: datetime | None = None
     density: Density = field(default_factory=Density)
@@ -125,13 +117,12 @@ class Chain:
     held: list[tuple[Output, pa.Table]] = field(default_factory=list)
     fetched: bool = False
     done: bool = False
-    shared: bool = False
     novelty: dict[str, Novelty] = field(default_factory=dict)
-    asked: Window = field(init=False)
+    window: Window = field(init=False)
     room: threading.Condition = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asked = self.window
+        self.window = self.request.window
         self.room = threading.Condition(self.read.lock)
 
     def move(self, low: datetime | None, high: datetime | None, ascends: bool) -> None:
@@ -140,7 +131,8 @@ class Chain:
             return
         follows = self.progress is None or low >= self.progress.replace(microsecond=0)
         # A value where the request cannot reach says nothing about where the chain is.
-        inside = self.asked.start <= low and high < self.asked.end
+        asked = self.request.window
+        inside = asked.start <= low and high < asked.end
         self.ascends = self.ascends and ascends and follows and inside
         self.page_start = low
         self.density.add(high - low)
@@ -160,8 +152,9 @@ class Chain:
 
         Pages that wait to be decoded and the one being fetched are left out: to cut there would read them twice.
         """
-        cursor = self.endpoint.cursor
-        if self.fetched or self.shared or not self.ascends or cursor is None or not cursor.ascending:
+        cursor = self.request.endpoint.cursor
+        # What others go through as well is not cut.
+        if self.fetched or self.request.shared or not self.ascends or cursor is None or not cursor.ascending:
             return None
         if self.progress is None or self.page_start is None:
             return None
@@ -250,8 +243,8 @@ class Output:
         return chain.novelty.setdefault(self.report.name, Novelty(key, self.cursor_column)).holds(table, chain.window)
 
 
-class Read:
-    """One stream of requests, and the reports that its pages fill.
+class Read(Stream):
+    """One stream of requests while it is read, and the reports that its pages fill.
 
     Args:
         report: whose requests are sent; further outputs ask for the very same.
@@ -262,18 +255,15 @@ class Read:
     def __init__(
         self, report: Report, settings: ReportSettings, windows: Sequence[Window], lock: threading.RLock
     ) -> None:
+        super().__init__(report, settings, windows)
         self.lock = lock
         #: Threads of this read that have no chain wait here.
         self.idle = threading.Condition(lock)
         #: Reads that share their threads, this one among them.
         self.pool: list[Read] = [self]
-        self.report = report
-        self.settings = settings
-        self.endpoint = endpoint_of(report)
-        self.windows = list(windows)
         self.outputs: list[Output] = []
         self.traffic = Traffic()
-        self.pending: deque[Chain] = deque()
+        self.pending = deque(Chain(self, request) for request in self.first)
         self.active: list[Chain] = []
         self.finished: dict[tuple[str, str], list[Window]] = {}
         #: What a quota a day left to later runs.
@@ -288,61 +278,7 @@ class Read:
         self.started_s = 0.0
         self.ended_s = 0.0
         self.started_threads = 0
-        options = tuple(option for option in report.optional_fields if option in settings.options)
-        self.additional_fields = report.additional_fields + options
-        self.rate = rate_of(report, self.additional_fields)
-        self.lineage = lineage(report)
-        self.lookup = lookup_of(report)
         self._dated = self.lineage.index(windows_endpoint(report))
-        for window in self.windows:
-            self.pending.extend(self._chain(self.lineage[0], window, variant) for variant in self.lineage[0].variants)
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Reads with the same key send the same requests."""
-        return (
-            self.endpoint.name,
-            self.endpoint.path,
-            tuple(variant.key for variant in self.endpoint.variants),
-            self.settings.analytics,
-            self.report.sort,
-            self.report.include,
-            self.additional_fields,
-            self.report.lookup,
-            tuple(sorted((kind, tuple(names)) for kind, names in self.report.fields.items())),
-            tuple(self.windows),
-            self.settings.split_by,
-            self.settings.advance_on_failure,
-        )
-
-    @property
-    def listing(self) -> tuple[object, ...]:
-        """Reads with the same listing begin with the same records, whatever they include."""
-        first = self.lineage[0]
-        return (first, tuple(query.bounds(first, window) for window in self.windows))
-
-    @property
-    def listed(self) -> frozenset[str]:
-        """What the first requests include."""
-        first = self.lineage[0]
-        if first is self.endpoint:
-            return frozenset(self.report.include)
-        below = self.below(first).parent
-        return frozenset(below.include if below else ())
-
-    def lists_for(self, other: Read) -> bool:
-        """Whether the first pages of this read show all that another one looks for its parents in."""
-        if self.lineage[0] is self.endpoint and (
-            self.endpoint.type in self.report.fields or self.rate != self.endpoint.rate
-        ):
-            return False
-        return self.listing == other.listing and self.listed >= other.listed
-
-    def follow(self, other: Read) -> None:
-        """Look for the parents in the pages of another read. Before anything is asked for."""
-        for mine, theirs in zip(self.pending, other.pending, strict=True):
-            mine.path = theirs.path
-            mine.shared = theirs.shared = True
 
     def join(self, pool: list[Read]) -> None:
         """Share threads with other reads of the same endpoint. Before any is started."""
@@ -389,44 +325,14 @@ class Read:
         for chain in self.broken:
             chain.room.notify_all()
 
-    def _chain(
-        self,
-        endpoint: Endpoint,
-        window: Window,
-        variant: Variant,
-        parent: Chain | None = None,
-        parent_id: str | None = None,
-        context: Mapping[str, str | None] | None = None,
-    ) -> Chain:
-        own = endpoint is self.endpoint
-        below = None if own else self.below(endpoint).parent
-        path = query.url(
-            endpoint,
-            window=window,
-            variant=variant,
-            parent_id=parent_id,
-            include=self.report.include if own else below.include if below else (),
-            fields=self.report.fields if own else None,
-            additional_fields=self.additional_fields if own else (),
-            sort=self.report.sort if own else None,
-        )
-        known: Mapping[str, str | None] = {**variant.context, **(context or {})}
-        body, figures = None, self.settings.analytics
-        if endpoint.analytics is not None and figures is not None:
-            path, body = endpoint.path, query.body(endpoint, endpoint.analytics, figures, window, variant)
-            known = {**known, **context_of(endpoint.analytics, figures, window)}
-        return Chain(self, endpoint, path, window, variant, known, parent, parent_id, body)
-
     def children(self, parent: Chain, parent_id: str, context: Mapping[str, str | None]) -> list[Chain]:
         """The chains of one parent record's children; the window is theirs where nothing above them has a date."""
-        window = EVERYTHING if self.lineage.index(parent.endpoint) >= self._dated else parent.window
-        endpoint = self.below(parent.endpoint)
-        known = {**parent.context, **context}
-        return [self._chain(endpoint, window, variant, parent, parent_id, known) for variant in endpoint.variants]
-
-    def below(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint that is asked once for each record of this one."""
-        return self.lineage[self.lineage.index(endpoint) + 1]
+        above = parent.request
+        window = EVERYTHING if self.lineage.index(above.endpoint) >= self._dated else parent.window
+        endpoint = self.below(above.endpoint)
+        known = {**above.context, **context}
+        requests = [self.request(endpoint, window, variant, parent_id, known) for variant in endpoint.variants]
+        return [Chain(self, request, parent) for request in requests]
 
     def share(self, now: datetime) -> Chain | None:
         """Cut the chain with the most left in two and return the later half, if there is one worth cutting."""
@@ -439,7 +345,9 @@ class Read:
         if best.progress is None or not best.progress < middle < best.window.end:
             return None
         window = Window(middle, best.window.end)
-        later = self._chain(best.endpoint, window, best.variant, best.parent, best.parent_id, best.context)
+        first = best.request
+        request = self.request(first.endpoint, window, first.variant, first.parent_id, first.context)
+        later = Chain(self, request, best.parent)
         later.density = best.density
         if best.parent is not None:
             best.parent.children += 1
@@ -470,11 +378,11 @@ class Read:
             windows += [
                 Window(chain.window.start, chain.progress.replace(microsecond=0))
                 for chain in (*self.active, *self.broken)
-                if chain.variant is variant
+                if chain.request.variant is variant
                 and chain.parent is None
-                and chain.endpoint is self.endpoint
-                and chain.endpoint.cursor is not None
-                and chain.endpoint.cursor.ascending
+                and chain.request.endpoint is self.endpoint
+                and self.endpoint.cursor is not None
+                and self.endpoint.cursor.ascending
                 and self.settings.split_by == "auto"
                 and chain.ascends
                 and chain.progress is not None
@@ -482,18 +390,6 @@ class Read:
             ]
             per_variant.append(windows)
         return union([*reduce(intersection, per_variant, [EVERYTHING]), *self.skipped])
-
-
-def share_listings(reads: Iterable[Read]) -> None:
-    """Let reads that look for parents among the same records go through the same pages: those that show most."""
-    reads = [read for read in reads if read.pending]
-    for read in reads:
-        if len(read.lineage) > 1:
-            able = [other for other in reads if other.lists_for(read)]
-            # A report of the records themselves goes through its own pages in any case.
-            best = max(able, key=lambda other: (len(other.lineage) == 1, len(other.listed)))
-            if best is not read:
-                read.follow(best)
 
 
 @dataclass(slots=True)
@@ -552,12 +448,12 @@ class Engine:
                 output = Output(report, settings, covered, whole, new_windows)
                 read.outputs.append(output)
                 self.outputs[report.name] = output
-            share_listings(new.values())
+            share_listings(read for read in new.values() if read.pending)
             pools: dict[str, list[Read]] = {}
             for read in new.values():
                 for chain in read.pending:
-                    if chain.shared:
-                        self._listings.expect(chain.path)
+                    if chain.request.shared:
+                        self._listings.expect(chain.request.path)
                 self.reads.append(read)
                 read.started_s = read.ended_s = self.clock.monotonic()
                 # Hundreds of metrics can be read one by one: of the threads there are as many as for all events.
@@ -694,12 +590,12 @@ class Engine:
             return None
 
     def _follow(self, chain: Chain) -> None:
-        read, path, asked = chain.read, chain.path, chain.body
+        read, endpoint, path, asked = chain.read, chain.request.endpoint, chain.request.path, chain.request.body
         while True:
             try:
                 page = self._listings.get(path, partial(self._get, chain, path, asked))
             except RequestRejected as error:
-                parent = chain.endpoint.parent
+                parent = endpoint.parent
                 if error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok:
                     break
                 raise
@@ -719,20 +615,20 @@ class Engine:
                     return
                 if chain.passed():
                     break
-            path, asked = query.following(chain.endpoint, path, asked, page.next)
+            path, asked = query.following(endpoint, path, asked, page.next)
         with self._lock:
             chain.fetched = True
             self._settle(chain)
 
     def _get(self, chain: Chain, path: str, body: bytes | None) -> Page:
-        read = chain.read
-        rate = read.rate if chain.endpoint is read.endpoint else chain.endpoint.rate
-        return self.client.get(path, chain.endpoint, rate, read.traffic, body)
+        read, endpoint = chain.read, chain.request.endpoint
+        rate = read.rate if endpoint is read.endpoint else endpoint.rate
+        return self.client.get(path, endpoint, rate, read.traffic, body)
 
     def _looked_up(self, chain: Chain, body: bytes) -> bytes | None:
         """A page with what its report looks up for it; None where that is not to be waited for."""
         read = chain.read
-        if read.lookup is None or chain.endpoint is not read.endpoint:
+        if read.lookup is None or chain.request.endpoint is not read.endpoint:
             return body
         endpoint, above = read.lookup
         readers = sum(other.lookup == read.lookup for other in self.reads)
@@ -774,15 +670,16 @@ class Engine:
 
     def _take_page(self, page: _Fetched) -> None:
         chain, read = page.chain, page.chain.read
-        if chain.endpoint is not read.endpoint:
+        request, endpoint = chain.request, chain.request.endpoint
+        if endpoint is not read.endpoint:
             self._take_parents(page)
             return
-        whole_periods = chain.endpoint.analytics is not None
-        context = {**chain.context, OBSERVED_AT: self.clock.now().isoformat()} if whole_periods else chain.context
+        whole_periods = endpoint.analytics is not None
+        context = {**request.context, OBSERVED_AT: self.clock.now().isoformat()} if whole_periods else request.context
         shaped = [(output, output.shaper.shape(page.body, context)) for output in read.outputs]
         # Reports that share a page share its place in time: once a page, or it would seem to go back.
         dated = [(result.table, output.cursor_column) for output, result in shaped if output.cursor_column is not None]
-        cursor = chain.endpoint.cursor
+        cursor = endpoint.cursor
         if dated:
             place = span(*dated[0])
         elif cursor is not None and cursor.ascending:
@@ -793,7 +690,7 @@ class Engine:
             if read.given_up(chain):
                 return
             chain.move(*place)
-            surplus = query.surplus(chain.endpoint, chain.asked, chain.window)
+            surplus = query.surplus(endpoint, request.window, chain.window)
             for output, result in shaped:
                 table = result.table
                 if output.cursor_column is not None:
@@ -805,12 +702,12 @@ class Engine:
                     output.add(table, chain)
 
     def _take_parents(self, page: _Fetched) -> None:
-        chain, read = page.chain, page.chain.read
-        parent = read.below(chain.endpoint).parent
+        chain, read, endpoint = page.chain, page.chain.read, page.chain.request.endpoint
+        parent = read.below(endpoint).parent
         if parent is None:
             return
-        surplus = query.surplus(chain.endpoint, chain.asked, chain.window)
-        field_name = chain.endpoint.cursor.field if chain.endpoint.cursor else None
+        surplus = query.surplus(endpoint, chain.request.window, chain.window)
+        field_name = endpoint.cursor.field if endpoint.cursor else None
         found = parents(page.body, parent, field_name, surplus)
         with self._lock:
             if read.given_up(chain):
@@ -836,7 +733,7 @@ class Engine:
             chain.parent.children -= 1
             self._settle(chain.parent)
         else:
-            read.finished.setdefault(chain.variant.key, []).append(chain.window)
+            read.finished.setdefault(chain.request.variant.key, []).append(chain.window)
         read.ended_s = self.clock.monotonic()
         if read.ended:
             read.idle.notify_all()
@@ -858,7 +755,7 @@ class Engine:
                 self._settle(chain)
             else:
                 # The same question about another period would be refused as well.
-                refused = chain.body is not None and not isinstance(error, TransientError)
+                refused = chain.request.body is not None and not isinstance(error, TransientError)
                 at_once = read.outputs[0].whole or refused
                 read.break_at(BEGINNING if at_once else top.window.start)
                 read.ended_s = self.clock.monotonic()

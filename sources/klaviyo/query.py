@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from . import periods
 from .spec import NO_VARIANT, Analytics, Endpoint, Figures, Grammar, Interval, Ops, Variant
 from .windows import BEGINNING, END_OF_TIME, Window
@@ -148,6 +150,17 @@ def _aggregate(analytics: Analytics, figures: Figures, window: Window, variant: 
     if figures.groups:
         attributes["by"] = list(figures.groups)
     return attributes
+
+
+def context_of(figures: Figures, window: Window) -> dict[str, str | None]:
+    """What a request of an endpoint that counts knows, and the answer does not say."""
+    return {
+        "interval": figures.interval,
+        "timezone": figures.zone,
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+        "groups": msgspec.json.encode(figures.groups).decode(),
+    }
 
 
 def following(endpoint: Endpoint, path: str, asked: bytes | None, link: str) -> tuple[str, bytes | None]:

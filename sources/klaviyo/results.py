@@ -23,7 +23,7 @@ from . import periods
 from .contracts import DELETED, EXTRA, Column, Contract
 from .errors import ContractViolation, TransientError
 from .shape import Shaped, decode_array, decode_object, json_object, mended, schema_of, table_of, text_of, value_of
-from .spec import Analytics, Figures, Interval
+from .spec import Interval
 from .windows import Window
 
 #: Key of the context: when the numbers were read.
@@ -32,17 +32,6 @@ OBSERVED_AT = "observed_at"
 ID = "id"
 #: Paths of the columns that tell one period from another: its rows are replaced together.
 PERIOD_KEY = ("context.interval", "context.conversion_metric_id", "context.metric_id", "period.first_day")
-
-
-def context_of(analytics: Analytics, figures: Figures, window: Window) -> dict[str, str | None]:
-    """What the request knows and the answer does not say."""
-    return {
-        "interval": figures.interval,
-        "timezone": figures.zone,
-        "start": window.start.isoformat(),
-        "end": window.end.isoformat(),
-        "groups": msgspec.json.encode(figures.groups).decode(),
-    }
 
 
 class _Result(msgspec.Struct):
@@ -108,7 +97,7 @@ class ResultsShaper:
         """All rows of one answer.
 
         Args:
-            context: that of `context_of`, what the variant knows, and `observed_at`.
+            context: that of `query.context_of`, what the variant knows, and `observed_at`.
 
         Raises:
             TransientError: it is not the document that was expected.
