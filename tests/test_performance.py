@@ -14,7 +14,7 @@ from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
 from sources.klaviyo import client, shape
 from sources.klaviyo.shape import Shaped, Shaper, next_link
-from tests.journeys import FakeClock, Journey, home, small_account
+from tests.journeys import KEY, START, FakeClock, Journey, home, small_account
 
 EVENTS = 6000
 PAGES = 6
@@ -93,8 +93,8 @@ def test_the_collector_has_nothing_to_walk_in_a_decoded_page(journey: Journey) -
         assert kind.__struct_config__.gc is False
 
 
-@pytest.mark.parametrize("command", [["run", "--help"], ["reports"], ["reports", "events"]])
-def test_a_command_that_reads_no_rows_imports_nothing_that_does(command: list[str], tmp_path: Path) -> None:
+def imported_by(folder: Path, *command: str) -> set[str]:
+    """The packages that a command has imported once it is through, in a process of its own."""
     program = """
 import atexit, sys
 atexit.register(lambda: print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr))
@@ -102,10 +102,26 @@ from dlt._workspace.cli._dlt import _main
 _main()
 """
     call = [sys.executable, "-c", program, "pipeline", "klaviyo", *command]
-    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=folder)
+    assert done.stdout
     imported = set(done.stderr.split())
     assert {"dlt", "pipelines"} < imported
+    return imported
+
+
+@pytest.mark.parametrize("command", [["run", "--help"], ["reports"], ["reports", "events"]])
+def test_a_command_that_reads_no_rows_imports_nothing_that_does(command: list[str], tmp_path: Path) -> None:
+    imported = imported_by(tmp_path, *command)
     assert imported & {"pyarrow", "numpy", "pandas", "duckdb"} == set()
     # A help says what can be typed, and asks nobody for it.
     assert ("sources" in imported) is (command != ["run", "--help"])
-    assert done.stdout
+
+
+def test_a_plan_asks_duckdb_for_the_state_and_imports_neither_arrow_nor_pandas(
+    journey: Journey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journey.load("events")
+    for name, value in {"api_key": KEY, "base_url": journey.server.url, "start_date": START}.items():
+        monkeypatch.setenv(f"SOURCES__KLAVIYO__{name.upper()}", value)
+    imported = imported_by(journey.folder, "plan", "events", "--pipelines-dir", str(journey.pipelines_dir))
+    assert imported & {"pyarrow", "numpy", "pandas", "duckdb"} == {"duckdb"}
