@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .shape import span
+from .shape import microseconds, moment_at
 from .windows import Window
 
 
@@ -26,7 +26,7 @@ class Novelty:
     def __init__(self, key: str, cursor: str) -> None:
         self._key = key
         self._cursor = cursor
-        self._second: datetime | None = None
+        self._second: int | None = None
         self._keys: set[str] = set()
 
     def holds(self, table: pa.Table, window: Window) -> bool:
@@ -38,16 +38,27 @@ class Novelty:
         """
         if table.num_rows == 0:
             return True
-        moments, keys = table.column(self._cursor), table.column(self._key)
-        low, high, _ = span(table, self._cursor)
-        if low is None or high is None or moments.null_count or keys.null_count:
+        keys = table.column(self._key)
+        moments = microseconds(table, self._cursor)
+        if len(moments) < table.num_rows or keys.null_count:
             return False
-        if not (window.start <= low and high < window.end) or pc.count_distinct(keys).as_py() < table.num_rows:
+        low, high = min(moments), max(moments)
+        if not (window.start <= moment_at(low) and moment_at(high) < window.end):
             return False
-        if self._second is not None and (low < self._second or not self._keys.isdisjoint(keys.to_pylist())):
+        if pc.count_distinct(keys).as_py() < table.num_rows:
             return False
-        second = high.replace(microsecond=0)
-        keys = set(keys.filter(pc.greater_equal(moments, pa.scalar(second, moments.type))).to_pylist())
-        self._keys = self._keys | keys if second == self._second else keys
-        self._second = second
+        seconds = [moment // 1_000_000 for moment in moments]
+        first, last = low // 1_000_000, high // 1_000_000
+        if self._second is not None and (
+            first < self._second or not self._keys.isdisjoint(_within(keys, seconds, self._second))
+        ):
+            return False
+        ending = _within(keys, seconds, last)
+        self._keys = self._keys | ending if last == self._second else ending
+        self._second = last
         return True
+
+
+def _within(keys: pa.ChunkedArray, seconds: Sequence[int], second: int) -> set[str]:
+    """The keys of the rows of one second."""
+    return {keys[row].as_py() for row, moment in enumerate(seconds) if moment == second}

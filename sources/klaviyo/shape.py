@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -320,11 +321,11 @@ class Shaper:
         self._tree.arrays([record.attributes for record in records], arrays, extras)
         related = [record.relationships for record in records]
         for name, column in self._to_one.items():
-            refs = _get(related, self._python_names[name])
-            ids = [ref.data.id if ref is not None and ref.data is not None else None for ref in refs]
-            arrays[column.name] = pa.array(ids, pa.string())
+            refs = _get(_get(related, self._python_names[name]), "data")
+            arrays[column.name] = pa.array(_get(refs, "id"), pa.string())
         for name, column in self._to_many.items():
-            arrays[column.name] = pa.array([_ids(ref) for ref in _get(related, self._python_names[name])], pa.string())
+            lists = _get(_get(related, self._python_names[name]), "data")
+            arrays[column.name] = pa.array([_ids(refs) for refs in lists], pa.string())
         for inc in self._included:
             arrays |= inc.arrays(_get(related, self._python_names[inc.relationship]), index)
         for column in self._context:
@@ -362,7 +363,7 @@ class Shaper:
         for name, column in self._to_many.items():
             refs = _refs(relationships.get(name))
             if refs is not None:
-                row[column.name] = _ids(_ToMany(refs)) if _has_data(relationships.get(name)) else None
+                row[column.name] = _ids(refs) if _has_data(relationships.get(name)) else None
             elif name in relationships:
                 extra[f"relationships.{name}"] = bytes(relationships[name])
         # Column by column: what is wrong with one is no reason to miss the others.
@@ -541,60 +542,53 @@ class _Included:
         return dict(zip([column.name for column in self.columns], columns, strict=True))
 
     def _values(self, links: Sequence[_ToOne | None], index: _Index) -> list[pa.Array]:
-        nothing: list[Any] = [None] * len(self.columns)
-        found: dict[tuple[str, str], list[Any]] = {}
-        rows = []
-        for link in links:
-            ref = link.data if link is not None else None
-            if ref is None:
-                rows.append(nothing)
-                continue
-            key = ref.type, ref.id
-            if key not in found:
-                found[key] = nothing if key not in index else self._fitted(self._walk(index[key]))
-            rows.append(found[key])
-        columns = zip(*rows, strict=True) if rows else [()] * len(self.columns)
-        return [pa.array(values, ARROW[column.data_type]) for column, values in zip(self.columns, columns, strict=True)]
-
-    def _fitted(self, raws: Sequence[bytes | None]) -> list[Any]:
-        values = []
-        for column, raw in zip(self.columns, raws, strict=True):
-            value, whole = (None, True) if raw is None else value_of(column, Raw(raw))
-            if not whole:
-                raise ValueError(f"{column.path} does not fit {column.data_type}")
-            values.append(column.values.get(str(value), value) if column.values else value)
-        return values
+        refs = _get(links, "data")
+        keys = [None if ref is None else (ref.type, ref.id) for ref in refs]
+        found = [key for key in dict.fromkeys(keys) if key is not None and key in index]
+        arrays = []
+        for column, texts in zip(self.columns, self._columns([index[key] for key in found]), strict=True):
+            values: dict[Any, Any] = {key: _fitted(column, text) for key, text in zip(found, texts, strict=True)}
+            arrays.append(pa.array([values.get(key) for key in keys], ARROW[column.data_type]))
+        return arrays
 
     def _lists(self, links: Sequence[_ToMany | None], index: _Index) -> list[pa.Array]:
-        # Most lists are empty.
-        empty = [None if link is None or link.data is None else "[]" for link in links]
-        columns: list[list[str | None]] = [list(empty) for _ in self.columns]
-        for row, link in enumerate(links):
-            if link is None or not link.data:
-                continue
-            records = [self._walk(raw) for ref in link.data if (raw := index.get((ref.type, ref.id))) is not None]
-            for column, values in zip(columns, zip(*records, strict=True), strict=True) if records else ():
-                if texts := [text for text in values if text is not None]:
-                    column[row] = f"[{b','.join(texts).decode()}]"
-        return [pa.array(column, pa.string()) for column in columns]
+        lists = _get(links, "data")
+        # Most are empty.
+        empty = [None if refs is None else "[]" for refs in lists]
+        rows, records = list[int](), list[Raw]()
+        for row, refs in enumerate(lists):
+            for ref in refs or ():
+                if (raw := index.get((ref.type, ref.id))) is not None:
+                    rows.append(row)
+                    records.append(raw)
+        columns = []
+        for texts in self._columns(records):
+            column, inside = empty.copy(), dict[int, list[bytes]]()
+            for row, text in zip(rows, texts, strict=True):
+                if text is not None:
+                    inside.setdefault(row, []).append(text)
+            for row, own in inside.items():
+                column[row] = f"[{b','.join(own).decode()}]"
+            columns.append(pa.array(column, pa.string()))
+        return columns
 
     def raw(self, refs: Sequence[_Ref], index: _Index) -> bytes:
         """The first column's value in a to-one relationship as Klaviyo sent it."""
         record = index.get((refs[0].type, refs[0].id)) if refs else None
-        return (self._walk(record)[0] if record is not None else None) or b"null"
+        return (self._columns([record])[0][0] if record is not None else None) or b"null"
 
-    def _walk(self, record: Raw) -> list[bytes | None]:
-        """The values of one record, column by column; None for null as for absent."""
-        top: Any = self._decode(record) if self._deep else None
-        found: list[bytes | None] = []
-        for steps in self._steps:
-            value: Any = top if steps else record
-            for step in steps:
-                value = getattr(value, step)
-                if value is None:
-                    break
-            found.append(None if value is None else _json_bytes(value))
-        return found
+    def _columns(self, records: Sequence[Raw]) -> list[list[bytes | None]]:
+        """The values of some records, column by column; None for null as for absent."""
+        tops = [self._decode(record) for record in records] if self._deep else []
+        # Column by column, since Python's own loops cost several times as much a value.
+        return [_texts(reduce(_get, steps, tops if steps else records)) for steps in self._steps]
+
+
+def _fitted(column: Column, raw: bytes | None) -> Any:
+    value, whole = (None, True) if raw is None else value_of(column, Raw(raw))
+    if not whole:
+        raise ValueError(f"{column.path} does not fit {column.data_type}")
+    return column.values.get(str(value), value) if column.values else value
 
 
 def _inside(column: Column) -> list[str]:
@@ -636,15 +630,16 @@ def _relationships(columns: Iterable[Column], suffix: str) -> dict[str, Column]:
 
 def _get(objects: Sequence[Any], name: str) -> list[Any]:
     """An attribute of each object; None where the object is None."""
-    if None in objects:
+    try:
+        return list(map(attrgetter(name), objects))
+    except AttributeError:
         return [None if item is None else getattr(item, name) for item in objects]
-    return list(map(attrgetter(name), objects))
 
 
-def _array(column: Column, values: list[Any]) -> pa.Array:
+def _array(column: Column, values: Sequence[Any]) -> pa.Array:
     kind = column.data_type
     if kind == "json":
-        return pa.array([_json_bytes(value) for value in values], pa.string())
+        return pa.array(_texts(values), pa.string())
     if kind == "timestamp":
         # Arrow wants an offset, and no more than microseconds; everything else goes the careful way.
         return pa.array(values, pa.string()).cast(ARROW[kind])
@@ -655,11 +650,12 @@ def _array(column: Column, values: list[Any]) -> pa.Array:
     return pa.array(values, ARROW[kind])
 
 
-def _json_bytes(raw: Raw | None) -> bytes | None:
-    if raw is None:
-        return None
-    text = bytes(raw)
-    return None if text in (b"", b"null") else text
+def _texts(raws: Sequence[Raw | None]) -> list[bytes | None]:
+    """JSON as it was sent; None for null as for absent."""
+    texts: list[bytes | None] = [None if raw is None else bytes(raw) for raw in raws]
+    if b"" in texts or b"null" in texts:
+        return [None if text in (b"", b"null") else text for text in texts]
+    return texts
 
 
 def value_of(column: Column, raw: Raw) -> tuple[Any, bool]:
@@ -749,12 +745,10 @@ def _has_data(raw: Raw | None) -> bool:
     return bytes((_object(raw) or {}).get("data") or b"null") != b"null"
 
 
-def _ids(link: _ToMany | None) -> str | None:
-    if link is None or link.data is None:
-        return None
-    if not link.data:
-        return "[]"
-    return msgspec.json.encode([ref.id for ref in link.data]).decode()
+def _ids(refs: Sequence[_Ref] | None) -> str | None:
+    if not refs:
+        return None if refs is None else "[]"
+    return msgspec.json.encode([ref.id for ref in refs]).decode()
 
 
 def _index(included: Iterable[Raw] | None) -> _Index:
@@ -803,8 +797,11 @@ def _extras(fields: Mapping[str, list[Raw | None]], count: int, misfits: Counter
 
 def without(table: pa.Table, column: str, surplus: Sequence[Window]) -> pa.Table:
     """The rows whose `column` lies in no window of `surplus`; rows without a value there are kept."""
+    low, high, _ = span(table, column) if surplus else (None, None, True)
     values = table.column(column)
     for window in surplus:
+        if low is None or high is None or high < window.start or window.end <= low:
+            continue
         start, end = pa.scalar(window.start, values.type), pa.scalar(window.end, values.type)
         inside = pc.and_(pc.greater_equal(values, start), pc.less(values, end))
         if pc.any(inside).as_py():
@@ -841,13 +838,30 @@ def without_nuls(table: pa.Table, contract: Contract) -> tuple[pa.Table, Counter
 
 def span(table: pa.Table, column: str) -> tuple[datetime | None, datetime | None, bool]:
     """Least and greatest value of a timestamp column, and whether it ascends by whole seconds, Klaviyo's grain."""
-    values = table.column(column).drop_null().combine_chunks()
-    if len(values) == 0:
+    moments = microseconds(table, column)
+    if not moments:
         return None, None, True
-    extremes = pc.min_max(values).as_py()
-    seconds = pc.divide(values.cast(pa.int64()), 1_000_000)
-    ascends = len(values) < 2 or pc.all(pc.less_equal(seconds[:-1], seconds[1:])).as_py()
-    return cast(datetime, extremes["min"]), cast(datetime, extremes["max"]), bool(ascends)
+    ordered = sorted(moments)
+    # Most are in order as they stand.
+    ascends = moments == ordered or (seconds := [moment // 1_000_000 for moment in moments]) == sorted(seconds)
+    return moment_at(ordered[0]), moment_at(ordered[-1]), ascends
+
+
+def microseconds(table: pa.Table, column: str) -> list[int]:
+    """The values of a timestamp column that are there, in microseconds since 1970."""
+    # Not by Arrow's functions: each lets go of Python's lock, and waits for it again among all threads that fetch.
+    found: list[int] = []
+    for values in table.column(column).chunks:
+        there = values.drop_null() if values.null_count else values
+        if len(there):
+            numbers = memoryview(there.buffers()[1]).cast("q")
+            found += numbers[there.offset : there.offset + len(there)].tolist()
+    return found
+
+
+def moment_at(microseconds: int) -> datetime:
+    """Microseconds since 1970 as aware UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
 
 
 def records_span(page: bytes, cursor: str) -> tuple[datetime | None, datetime | None, bool]:
