@@ -1,4 +1,4 @@
-"""The DuckDB file: made so that it can hold packed JSON, and asked what it has already.
+"""The DuckDB file: made so that it can hold packed JSON, loaded within bounds, and asked what it has already.
 
 Packed with zstd, JSON loads faster and takes less space (`python -m benchmarks.steps`). Observed with DuckDB 1.5.6: a
 file without a compatibility version is one that DuckDB 1.0 can read, and a column that asks for zstd in it is not packed
@@ -7,9 +7,11 @@ at all. Such files go on as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import dlt
 from dlt.common.destination.typing import PreparedTableSchema
@@ -27,6 +29,18 @@ _VERSION = "v1.2.0"
 _STORAGE = 65
 # A checksum, the magic bytes, the number.
 _MAGIC, _NUMBER = slice(8, 12), slice(12, 20)
+#: How DuckDB loads, unless `[destination.warehouse.credentials.global_config]` says otherwise.
+SETTINGS: Mapping[str, Any] = {
+    # To keep rows in the order of the file takes half of the time again; nobody gave them one.
+    "preserve_insertion_order": False,
+    # Each thread holds as many row groups in memory, and each is some 60 MB of events.
+    "write_buffer_row_group_count": 1,
+    "threads": min(4, os.cpu_count() or 1),
+    # A merge deletes some rows of many row groups. At its end DuckDB writes up to a hundred of them anew, which took
+    # most of the time and of the memory of a merge; one, each of the several times that dlt ends a connection in a
+    # load, is enough to stay ahead of the deletes.
+    "max_vacuum_tasks": 1,
+}
 
 
 class PackedJson(DuckDbTypeMapper):
@@ -38,9 +52,9 @@ class PackedJson(DuckDbTypeMapper):
 
 
 def prepare(pipeline: dlt.Pipeline) -> None:
-    """Pack JSON columns that are made from now on, if the destination is a DuckDB file that can; makes a new file."""
-    path = duckdb_file(pipeline)
-    if path is None or pipeline.destination is None:
+    """Let a DuckDB file be loaded as this module says: packed where it can hold that; makes a new file."""
+    path, destination = duckdb_file(pipeline), pipeline.destination
+    if path is None or destination is None:
         return
     if not path.exists():
         import duckdb
@@ -49,7 +63,12 @@ def prepare(pipeline: dlt.Pipeline) -> None:
         with suppress(duckdb.Error):
             duckdb.connect(str(path), config={"storage_compatibility_version": _VERSION}).close()
     if _packs(path):
-        pipeline.destination.caps_params["type_mapper"] = PackedJson
+        destination.caps_params["type_mapper"] = PackedJson
+    # As they are configured, for dlt to open connections by.
+    credentials = DuckDbCredentials()
+    credentials.update({name: value for name, value in _credentials(pipeline).items() if value is not None})
+    credentials.global_config = {**SETTINGS, **(credentials.global_config or {})}
+    destination.config_params["credentials"] = credentials
 
 
 def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -> bool:
@@ -100,11 +119,15 @@ def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -
 
 def duckdb_file(pipeline: dlt.Pipeline) -> Path | None:
     """The DuckDB file that a pipeline loads into, whether it exists or not; None for any other destination."""
-    credentials = getattr(pipeline.destination_client().config, "credentials", None)
+    credentials = _credentials(pipeline)
     if type(credentials) is not DuckDbCredentials or credentials.external_conn() is not None:
         return None
     database = str(credentials.database)
     return None if database.startswith(":") else Path(database)
+
+
+def _credentials(pipeline: dlt.Pipeline) -> Any:
+    return getattr(pipeline.destination_client().config, "credentials", None)
 
 
 def _packs(path: Path) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import dlt
 import duckdb
 import pytest
 
 from pipelines.klaviyo_plan import plan
+from pipelines.klaviyo_warehouse import SETTINGS, duckdb_file, prepare
 from tests.journeys import FakeClock, Journey, home, small_account
 
 PACKED = (
@@ -47,3 +49,27 @@ def test_a_file_that_cannot_hold_packed_columns_goes_on_as_it_is(journey: Journe
 def test_a_plan_makes_no_file(journey: Journey) -> None:
     assert plan(journey.pipeline(), journey.settings("events"))
     assert not (journey.folder / "warehouse.duckdb").exists()
+
+
+def _settings(pipeline: dlt.Pipeline, *names: str) -> dict[str, str]:
+    """DuckDB's settings, as a run's connections have them."""
+    prepare(pipeline)
+    with pipeline.sql_client() as client:
+        found = client.execute_sql("SELECT name, value FROM duckdb_settings()")
+    return {name: value for name, value in found or () if name in names}
+
+
+def test_duckdb_loads_without_an_order_and_writes_a_bounded_part_of_the_file_anew(journey: Journey) -> None:
+    found = _settings(journey.pipeline(), *SETTINGS)
+    assert found == {name: str(value).lower() for name, value in SETTINGS.items()}
+
+
+def test_what_the_user_says_of_duckdb_holds(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = journey.folder / "elsewhere.duckdb"
+    monkeypatch.setenv("DESTINATION__WAREHOUSE__CREDENTIALS__DATABASE", str(file))
+    monkeypatch.setenv("DESTINATION__WAREHOUSE__CREDENTIALS__GLOBAL_CONFIG", '{"max_vacuum_tasks": 7}')
+    pipeline = journey.pipeline()
+    found = _settings(pipeline, "max_vacuum_tasks", "write_buffer_row_group_count")
+    assert found == {"max_vacuum_tasks": "7", "write_buffer_row_group_count": "1"}
+    assert duckdb_file(pipeline) == file
+    assert file.exists()
