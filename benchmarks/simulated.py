@@ -255,7 +255,7 @@ def simulate(
     chance = random.Random(seed)  # noqa: S311 - phases
     counts = server(counting, rate, chance) if isinstance(counting, str) else counting
     simulation = Simulation(counts, latency_s=latency_s, jitter=jitter, seed=seed)
-    threads = threads or threads_for(rate)
+    threads = threads or threads_for(rate, latency_s)
     ours, others = Tally(), Tally()
     simulation.governed(rate, threads, ours)
     gap_s = 120 / rate.steady
