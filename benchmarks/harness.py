@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -103,6 +104,16 @@ def measure(command: Sequence[str], home: Path, extra: Mapping[str, str] | None 
 def contender(name: str, home: Path, *args: str, extra: Mapping[str, str] | None = None) -> Measured:
     """Run one of the modules `benchmarks.<name>` that load an account and say how long it took."""
     return measure([sys.executable, "-m", f"benchmarks.{name}", *args], home, extra)
+
+
+def duckdb_settings(parser: argparse.ArgumentParser) -> None:
+    """Let DuckDB's settings be given, `--duckdb '{"threads": 8}'`, for `in_duckdb`."""
+    parser.add_argument("--duckdb", metavar="JSON", help="settings of DuckDB, in place of those that a run makes")
+
+
+def in_duckdb(settings: str | None) -> dict[str, str]:
+    """The environment of a contender whose DuckDB has these settings, as .dlt/config.toml would give them."""
+    return {"DESTINATION__WAREHOUSE__CREDENTIALS__GLOBAL_CONFIG": settings} if settings else {}
 
 
 class WrongRows(AssertionError):

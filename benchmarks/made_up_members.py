@@ -81,7 +81,7 @@ class Lists:
                 first = max(first, bound)
         first = int(parameters.get("page[cursor]", first))
         last = min(first + page_rows, stop)
-        body = self._rows.filled(first, last, lambda numbers: self._values(number, size, numbers))
+        body = bytes(self._rows.filled(first, last, lambda numbers: self._values(number, size, numbers)))
         return self._document(f"/api/lists/{identity}/profiles", parameters, body, last, stop), max(0, last - first)
 
     @staticmethod

@@ -8,12 +8,11 @@ a minute are what one waits for: five million take 67 minutes.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import duckdb
 
-from benchmarks.harness import DATASET, WrongRows, contender, folder, megabytes, table
+from benchmarks.harness import DATASET, WrongRows, contender, duckdb_settings, folder, in_duckdb, megabytes, table
 from benchmarks.server import serving
 
 
@@ -26,10 +25,8 @@ def main() -> None:
     parser.add_argument("--page-rows", type=int, default=1000, help="members a page; Klaviyo's are 100")
     parser.add_argument("--latency-ms", type=int, default=0)
     parser.add_argument("--limits", action="store_true", help="Klaviyo's rate limits")
-    parser.add_argument("--duckdb-memory", help="DuckDB's memory_limit, such as 512MB, beyond which it spills to disk")
+    duckdb_settings(parser)
     given = parser.parse_args()
-    # As `[destination.warehouse.credentials.global_config] memory_limit = "512MB"` in .dlt/secrets.toml.
-    limit = {"DESTINATION__CREDENTIALS__GLOBAL_CONFIG": json.dumps({"memory_limit": given.duckdb_memory})}
     rows: list[list[object]] = []
     with (
         serving(
@@ -43,7 +40,7 @@ def main() -> None:
             if changes:
                 server.change(changes)
             measured = contender("ours", home, server.url, "--reports", "lists", "list_profiles",
-                                 extra=limit if given.duckdb_memory else None)  # fmt: skip
+                                 extra=in_duckdb(given.duckdb))  # fmt: skip
             stats = server.stats()
             written = _verify(home, given.memberships, given.lists * changes)
             file = home / "warehouse.duckdb"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.harness import contender, folder, megabytes, table, verify
+from benchmarks.harness import contender, duckdb_settings, folder, in_duckdb, megabytes, table, verify
 from benchmarks.made_up import truth
 from benchmarks.server import serving
 
@@ -18,12 +18,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--shape", choices=("even", "bursty"), default="even")
+    duckdb_settings(parser)
     given = parser.parse_args()
     rows: list[list[object]] = []
     first = None
     for events in given.events:
         with serving(events, given.shape) as server, folder() as home:
-            measured = contender("ours", home, server.url)
+            measured = contender("ours", home, server.url, extra=in_duckdb(given.duckdb))
             verify(home, truth(events, given.shape))
             size = (home / "warehouse.duckdb").stat().st_size
         first = first or measured.peak_bytes

@@ -33,6 +33,8 @@ from sandbox.limits import Limiter
 #: Klaviyo's limits for this endpoint, requests a second and a minute.
 BURST, STEADY = 350, 3500
 KEY = "pk_benchmark"
+#: A body, to be sent one part after another.
+Parts = list[bytes | memoryview]
 _MOST_PER_PAGE = 1000
 _HUGE = {
     "RateLimit-Limit": "1000000, 1000000;w=1, 1000000;w=60",
@@ -57,6 +59,7 @@ class Server:
         gzip: whether answers are compressed.
         page_rows: the most events a page, whatever is asked for; of members as many.
         lists: makes the lists, from the base address.
+        ready: make all events before the first answer.
     """
 
     def __init__(
@@ -68,11 +71,14 @@ class Server:
         gzip: bool,
         page_rows: int = _MOST_PER_PAGE,
         lists: Callable[[str], Lists] | None = None,
+        ready: bool = False,
     ) -> None:
         self._latency_s, self._limits, self._gzip, self._page_rows = latency_s, limits, gzip, page_rows
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._events = Events(events, shape, self.url)
+        if ready:
+            self._events.make_ready()
         self._lists = lists(self.url) if lists else None
         self._lock = threading.Lock()
         self._limiter = Limiter()
@@ -100,19 +106,22 @@ class Server:
                     received += more
                 head, _, received = received.partition(b"\r\n\r\n")
                 status, headers, body = self._answer(head.split(b" ", 2)[1].decode())
-                headers["Content-Length"] = str(len(body))
+                size = sum(map(len, body))
+                headers["Content-Length"] = str(size)
                 lines = [f"HTTP/1.1 {status}", "Content-Type: application/vnd.api+json"]
                 lines += [f"{name}: {value}" for name, value in headers.items()]
                 connection.sendall("\r\n".join([*lines, "", ""]).encode())
-                connection.sendall(body)
+                # What does not fit at once is sent from a copy.
+                if body and (sent := connection.sendmsg(body)) < size:
+                    connection.sendall(b"".join(body)[sent:])
 
-    def _answer(self, target: str) -> tuple[str, dict[str, str], bytes]:
+    def _answer(self, target: str) -> tuple[str, dict[str, str], Parts]:
         parts = urlsplit(target)
         if parts.path == "/stats":
-            return "200 OK", {}, json.dumps(self._stats()).encode()
+            return "200 OK", {}, [json.dumps(self._stats()).encode()]
         if parts.path.startswith("/change/") and self._lists is not None:
             self._lists.change(int(parts.path.rpartition("/")[2]))
-            return "200 OK", {}, b"{}"
+            return "200 OK", {}, [b"{}"]
         if self._latency_s:
             time.sleep(self._latency_s)
         headers = dict(_HUGE)
@@ -134,22 +143,23 @@ class Server:
             return "400 Bad Request", headers, _error("400", str(error))
         if self._gzip:
             packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-            body = packer.compress(body) + packer.flush()
+            body = [packer.compress(b"".join(body)), packer.flush()]
             headers["Content-Encoding"] = "gzip"
         with self._lock:
-            self._counts["bytes"] += len(body)
+            self._counts["bytes"] += sum(map(len, body))
         return "200 OK", headers, body
 
     def _stats(self) -> dict[str, object]:
         with self._lock:
             return {**self._counts, "answered_s": self._answered_s}
 
-    def _page(self, path: str, parameters: dict[str, str]) -> tuple[bytes, int]:
+    def _page(self, path: str, parameters: dict[str, str]) -> tuple[Parts, int]:
         if self._lists is not None and path.startswith("/api/lists"):
             _, _, _, *below = path.rstrip("/").split("/")
-            return (
+            made, rows = (
                 self._lists.members(below[0], parameters, self._page_rows) if below else self._lists.listing(parameters)
             )
+            return [made], rows
         if path.rstrip("/") != "/api/events":
             raise _Refused(f"there is no {path} here")
         if parameters.get("sort", "datetime") != "datetime":
@@ -169,7 +179,7 @@ class Server:
             following = f'"{self.url}/api/events?{query}"'
         body = self._events.page(first, max(first, last), included is not None)
         links = f',"links":{{"self":"{self.url}/api/events","next":{following},"prev":null}}}}'
-        return b"{" + body + links.encode(), max(0, last - first)
+        return [b"{", *body, links.encode()], max(0, last - first)
 
     def _range(self, expression: str) -> tuple[int, int]:
         """Numbers of the events that a filter lets through."""
@@ -194,8 +204,9 @@ def _limit(path: str) -> tuple[tuple[str, ...], int, int]:
     return ("events",), BURST, STEADY
 
 
-def _error(status: str, detail: str) -> bytes:
-    return json.dumps({"errors": [{"status": status, "code": "benchmark", "title": detail, "detail": detail}]}).encode()
+def _error(status: str, detail: str) -> Parts:
+    error = {"status": status, "code": "benchmark", "title": detail, "detail": detail}
+    return [json.dumps({"errors": [error]}).encode()]
 
 
 class Served:
@@ -240,6 +251,7 @@ def serving(
     page_rows: int = _MOST_PER_PAGE,
     lists: int = 0,
     memberships: int = 0,
+    ready: bool = False,
 ) -> Iterator[Served]:
     """A server in a process of its own, for as long as the block lasts."""
     command = [sys.executable, "-m", "benchmarks.server", "--events", str(events), "--shape", shape]
@@ -254,6 +266,7 @@ def serving(
         str(memberships),
         *["--limits"] * limits,
         *["--gzip"] * gzip,
+        *["--ready"] * ready,
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -272,6 +285,7 @@ def main() -> None:
     parser.add_argument("--limits", action="store_true", help="Klaviyo's rate limits")
     parser.add_argument("--gzip", action="store_true", help="compress the answers")
     parser.add_argument("--page-rows", type=int, default=_MOST_PER_PAGE, help="the most events a page")
+    parser.add_argument("--ready", action="store_true", help="make all events before the first answer")
     parser.add_argument("--lists", type=int, default=0)
     parser.add_argument("--memberships", type=int, default=0, help="of all lists together")
     given = parser.parse_args()
@@ -279,7 +293,14 @@ def main() -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     lists = partial(Lists, given.lists, given.memberships) if given.lists else None
     server = Server(
-        given.events, given.shape, given.latency_ms / 1000, given.limits, given.gzip, given.page_rows, lists
+        given.events,
+        given.shape,
+        given.latency_ms / 1000,
+        given.limits,
+        given.gzip,
+        given.page_rows,
+        lists,
+        given.ready,
     )
     print(server.url, flush=True)
     server.serve()

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Mapping
 
-from benchmarks.harness import Measured, contender, folder, median, megabytes, table, verify
+from benchmarks.harness import Measured, contender, duckdb_settings, folder, in_duckdb, median, megabytes, table, verify
 from benchmarks.made_up import DAYS, truth
 from benchmarks.server import serving
 
 _HEADERS = ["", "rows", "seconds", "rows/s", "of the floor", "CPU s per million", "peak MB"]
 
 
-def _first_syncs(events: int, plain_events: int, repeat: int) -> None:
+def _first_syncs(events: int, plain_events: int, repeat: int, extra: Mapping[str, str]) -> None:
     runs: dict[str, list[Measured]] = defaultdict(list)
     sizes = {
         "floor: no dlt": ("floor", events),
@@ -26,8 +27,8 @@ def _first_syncs(events: int, plain_events: int, repeat: int) -> None:
     }
     for _ in range(repeat):
         for name, (module, size) in sizes.items():
-            with serving(size) as server, folder() as home:
-                runs[name].append(contender(module, home, server.url))
+            with serving(size, ready=True) as server, folder() as home:
+                runs[name].append(contender(module, home, server.url, extra=extra))
                 verify(home, truth(size, "even"))
     rates = {name: median(sizes[name][1] / measured.seconds for measured in runs[name]) for name in sizes}
     rows: list[list[object]] = [
@@ -50,16 +51,16 @@ def _first_syncs(events: int, plain_events: int, repeat: int) -> None:
     )
 
 
-def _merge(into: int, merged: int, repeat: int) -> None:
+def _merge(into: int, merged: int, repeat: int, extra: Mapping[str, str]) -> None:
     days = max(1, round(DAYS * merged / into))
     rows: list[list[object]] = []
     with serving(into) as server, folder() as home:
-        contender("ours", home, server.url)
+        contender("ours", home, server.url, extra=extra)
         expected = truth(into, "even")
         verify(home, expected)
         runs = []
         for _ in range(repeat):
-            runs.append(contender("ours", home, server.url, "--reread", "--last-days", str(days)))
+            runs.append(contender("ours", home, server.url, "--reread", "--last-days", str(days), extra=extra))
             verify(home, expected)
         count = int(runs[-1].said["rows"])
         rows.append(
@@ -78,11 +79,13 @@ def main() -> None:
     parser.add_argument("--into", type=int, default=1_000_000, help="rows to merge into; 0 to leave it out")
     parser.add_argument("--merged", type=int, default=200_000, help="rows to merge, about")
     parser.add_argument("--repeat", type=int, default=3)
+    duckdb_settings(parser)
     given = parser.parse_args()
+    extra = in_duckdb(given.duckdb)
     if given.events:
-        _first_syncs(given.events, given.plain_events, given.repeat)
+        _first_syncs(given.events, given.plain_events, given.repeat, extra)
     if given.into:
-        _merge(given.into, given.merged, given.repeat)
+        _merge(given.into, given.merged, given.repeat, extra)
 
 
 if __name__ == "__main__":
