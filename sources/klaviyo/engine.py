@@ -60,7 +60,7 @@ _PAGES_WORTH_SHARING = 8
 #: Threads are enough for answers that take so long; there are more once answers take longer.
 _LATENCY_S = 0.25
 #: A limit a minute may be used up in a part of it, as far as the limit a second goes.
-_HASTE = 3.0
+_HASTE = 2.0
 
 
 def threads_for(rate: Rate, answer_s: float = 0.0) -> int:
