@@ -48,7 +48,7 @@ log = logging.getLogger("klaviyo")
 #: Pages of one chain that may wait to be decoded: enough to keep fetching, few enough to see soon where it is.
 _UNDECODED_PER_CHAIN = 2
 #: Many chains with a page each fill the memory too; beyond this, each may have one and no more.
-_UNDECODED_BYTES = 32 << 20
+_UNDECODED_BYTES = 16 << 20
 #: What Klaviyo's limit for events brings in the seconds that a load package takes to load.
 _UNLOADED_BYTES = 128 << 20
 #: As many as a load package has: more would make the next one larger.

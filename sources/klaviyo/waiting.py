@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 #: dlt spends about 2 ms on an item, so tables are handed over by the ten thousands of rows.
-_ROWS_PER_TABLE = 20_000
+_ROWS_PER_TABLE = 10_000
 _BYTES_PER_TABLE = 16 << 20
 #: Packs events to a fraction of their size, at a fraction of what decoding them costs.
 _PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
