@@ -68,6 +68,12 @@ def test_a_record_that_comes_again_pages_later_in_the_same_second_is_noticed() -
     assert not novelty.holds(page([("b", 2), ("e", 3)]), WINDOW)
 
 
+def test_a_record_of_the_last_second_that_comes_again_with_a_later_moment_is_noticed() -> None:
+    novelty = Novelty("id", "at")
+    assert novelty.holds(page([("a", 1), ("b", 2)]), WINDOW)
+    assert not novelty.holds(page([("c", 4), ("b", 6)]), WINDOW)
+
+
 def test_a_page_that_goes_back_is_not_new() -> None:
     novelty = Novelty("id", "at")
     assert novelty.holds(page([("a", 4)]), WINDOW)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,18 +45,12 @@ class Novelty:
             return False
         if pc.count_distinct(keys).as_py() < table.num_rows:
             return False
-        seconds = [moment // 1_000_000 for moment in moments]
-        first, last = low // 1_000_000, high // 1_000_000
-        if self._second is not None and (
-            first < self._second or not self._keys.isdisjoint(_within(keys, seconds, self._second))
-        ):
+        if self._second is not None and low // 1_000_000 < self._second:
             return False
-        ending = _within(keys, seconds, last)
-        self._keys = self._keys | ending if last == self._second else ending
-        self._second = last
+        if pc.any(pc.is_in(keys, pa.array(list(self._keys), keys.type))).as_py():
+            return False
+        second = high // 1_000_000
+        ending = {keys[row].as_py() for row, moment in enumerate(moments) if moment // 1_000_000 == second}
+        self._keys = self._keys | ending if second == self._second else ending
+        self._second = second
         return True
-
-
-def _within(keys: pa.ChunkedArray, seconds: Sequence[int], second: int) -> set[str]:
-    """The keys of the rows of one second."""
-    return {keys[row].as_py() for row, moment in enumerate(seconds) if moment == second}
