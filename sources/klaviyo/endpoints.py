@@ -54,6 +54,12 @@ ATTRIBUTION_DAYS = 30.0
 # Segments have no history before.
 SEGMENTS_SINCE = date(2023, 6, 1)
 
+# --- parents of several endpoints
+
+_OBJECT_TYPE = Parent("object_types", {"object_type_id": "id"}, absent_ok=True)
+_OBJECT_SCHEMA = Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True)
+_IMPORT_JOB = Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True)
+
 _TABLE = (
     Endpoint(
         "accounts", "/api/accounts", "account", rate=XS, page_size=None, scopes=("accounts:read",),
@@ -291,42 +297,42 @@ _TABLE = (
     ),
     Endpoint(
         "object_records", "/api/object-types/{id}/object-records", "object-record", rate=S,
-        parent=Parent("object_types", {"object_type_id": "id"}, absent_ok=True), scopes=("custom-objects:read",),
+        parent=_OBJECT_TYPE, scopes=("custom-objects:read",),
         doc="Records of custom objects.",
     ),
     Endpoint(
         "object_schemas", "/api/object-types/{id}/schema-versions", "object-schema", rate=S, page_size=None,
-        parent=Parent("object_types", {"object_type_id": "id"}, absent_ok=True), scopes=("custom-objects:read",),
+        parent=_OBJECT_TYPE, scopes=("custom-objects:read",),
         doc="Versions of the schemas of custom objects.",
     ),
     Endpoint(
         "object_type_relations", "/api/object-types/{id}/relationships/object-types", "object-type", rate=S,
-        page_size=None, parent=Parent("object_types", {"object_type_id": "id"}, absent_ok=True),
+        page_size=None, parent=_OBJECT_TYPE,
         scopes=("custom-objects:read",),
         doc="Relations of types of custom objects to one another: their ids alone.",
     ),
     Endpoint(
         "object_type_profile_relations", "/api/object-types/{id}/relationships/profile-object-types",
         "profile-object-type", rate=S, page_size=None,
-        parent=Parent("object_types", {"object_type_id": "id"}, absent_ok=True), scopes=("custom-objects:read",),
+        parent=_OBJECT_TYPE, scopes=("custom-objects:read",),
         doc="Relations of types of custom objects to profiles: their ids alone.",
     ),
     Endpoint(
         "object_schema_relations", "/api/object-schemas/{id}/relationships/object-schemas", "object-schema", rate=S,
-        page_size=None, parent=Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True),
+        page_size=None, parent=_OBJECT_SCHEMA,
         scopes=("custom-objects:read",),
         doc="Relations of schemas of custom objects to one another: their ids alone.",
     ),
     Endpoint(
         "object_schema_profile_relations", "/api/object-schemas/{id}/relationships/profile-object-schemas",
         "profile-object-schema", rate=S, page_size=None,
-        parent=Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True),
+        parent=_OBJECT_SCHEMA,
         scopes=("custom-objects:read",),
         doc="Relations of schemas of custom objects to profiles: their ids alone.",
     ),
     Endpoint(
         "source_mappings", "/api/object-schemas/{id}/source-mapping", "source-mapping", rate=S, page_size=None,
-        parent=Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True),
+        parent=_OBJECT_SCHEMA,
         scopes=("custom-objects:read",),
         doc="How the properties of custom objects are filled.",
     ),
@@ -344,19 +350,19 @@ _TABLE = (
     ),
     Endpoint(
         "profile_bulk_import_job_errors", "/api/profile-bulk-import-jobs/{id}/import-errors", "import-error", rate=M,
-        parent=Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True),
+        parent=_IMPORT_JOB,
         scopes=("profiles:read",),
         doc="Errors of the jobs that imported profiles in bulk.",
     ),
     Endpoint(
         "profile_bulk_import_job_lists", "/api/profile-bulk-import-jobs/{id}/relationships/lists", "list", rate=M,
-        page_size=None, parent=Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True),
+        page_size=None, parent=_IMPORT_JOB,
         scopes=("lists:read",),
         doc="Lists that the jobs added profiles to: their ids alone.",
     ),
     Endpoint(
         "profile_bulk_import_job_profiles", "/api/profile-bulk-import-jobs/{id}/relationships/profiles", "profile",
-        rate=M, parent=Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True),
+        rate=M, parent=_IMPORT_JOB,
         scopes=("profiles:read",),
         doc="Profiles that the jobs imported: their ids alone.",
     ),
