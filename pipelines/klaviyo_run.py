@@ -6,9 +6,10 @@ import gc
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import dlt
 
@@ -105,12 +106,14 @@ def run(
     recover(pipeline)
     stop = stop or threading.Event()
     reading = Run(settings, clock=clock, rows=package_rows, seconds=PACKAGE_S, raise_errors=False)
-    reading.prepare(pipeline.state)
+    # dlt reads it from disk, each time that it is asked.
+    remembered = pipeline.state
+    reading.prepare(remembered)
     for name in reading.settings.reports:
-        reading.add(name, state.of_report(pipeline.state, name))
+        reading.add(name, state.of_report(remembered, name))
         planned = reading.plans[name]
         by = loaded_by(planned.report, planned.settings)
-        if never_loaded(pipeline, planned, state.covered(state.of_report(pipeline.state, name), by)):
+        if never_loaded(pipeline, planned, state.covered(state.of_report(remembered, name), by)):
             reading.append(name)
     # What exists now stays; the collector need not walk it again and again.
     gc.freeze()
@@ -122,7 +125,8 @@ def run(
             reading.begin_package()
             pipeline.run(source_of(reading, names))
         outcomes = [_refusal(reading, name, settings.reports[name]) for name in reading.refused]
-        outcomes += [_outcome(reading, name, pipeline) for name in reading.settings.reports]
+        remembered = pipeline.state
+        outcomes += [_outcome(reading, name, remembered) for name in reading.settings.reports]
     finally:
         reading.engine.close()
         watcher.join()
@@ -197,7 +201,7 @@ def _refusal(reading: Run, name: str, settings: ReportSettings) -> Outcome:
     return Outcome(name, windows, False, 0, 0, 0, 0, 0.0, None, error=reading.refused[name], failed_windows=windows)
 
 
-def _outcome(reading: Run, name: str, pipeline: dlt.Pipeline) -> Outcome:
+def _outcome(reading: Run, name: str, remembered: Mapping[str, Any]) -> Outcome:
     engine, planned = reading.engine, reading.plans[name]
     output, read = engine.outputs[name], engine.read_of(name)
     leads = read.report.name == name
@@ -206,7 +210,7 @@ def _outcome(reading: Run, name: str, pipeline: dlt.Pipeline) -> Outcome:
     if not planned.whole and cursor is not None:
         start = BEGINNING if cursor.from_start else planned.settings.start or BEGINNING
         by = loaded_by(planned.report, planned.settings)
-        mark = high_water(start, state.covered(state.of_report(pipeline.state, name), by))
+        mark = high_water(start, state.covered(state.of_report(remembered, name), by))
     return Outcome(
         report=name,
         windows=sorted(planned.windows),
