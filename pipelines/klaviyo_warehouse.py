@@ -30,14 +30,13 @@ _STORAGE = 65
 _MAGIC, _NUMBER = slice(8, 12), slice(12, 20)
 #: How DuckDB loads, unless `[destination.warehouse.credentials.global_config]` says otherwise.
 SETTINGS: Mapping[str, Any] = {
-    # To keep rows in the order of the file takes half of the time again; nobody gave them one.
+    # Readers sort by a column; to keep the order of the file as well takes longer (`python -m benchmarks.steps`).
     "preserve_insertion_order": False,
-    # Each thread holds as many row groups in memory, some 100 MB of events each. Two load ten times what Klaviyo sends.
+    # Each thread holds that many row groups in memory, whatever the machine has; two keep up with Klaviyo's limits.
     "write_buffer_row_group_count": 1,
     "threads": 2,
-    # A merge deletes some rows of many row groups. At its end DuckDB writes up to a hundred of them anew, which took
-    # most of the time and of the memory of a merge; one, each of the several times that dlt ends a connection in a
-    # load, is enough to stay ahead of the deletes.
+    # A merge deletes some rows of many row groups, and whenever a connection ends DuckDB writes up to a hundred of them
+    # anew. dlt ends several in a load, so one each time is enough to stay ahead of the deletes.
     "max_vacuum_tasks": 1,
 }
 
