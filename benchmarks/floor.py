@@ -18,13 +18,16 @@ import pyarrow as pa
 
 from benchmarks.made_up import DAYS, START
 from benchmarks.server import KEY
-from sources.klaviyo import query
-from sources.klaviyo.client import Client, Traffic
-from sources.klaviyo.limits import Governor, SystemClock
-from sources.klaviyo.reports import contract_of, endpoint_of, facts, report_of
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.settings import Raw, build
-from sources.klaviyo.shape import Shaper
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.clock import SystemClock
+from sources.klaviyo.config.build import build
+from sources.klaviyo.config.raw_settings import RawSettings
+from sources.klaviyo.config.report_facts import facts
+from sources.klaviyo.decode.records import Shaper
+from sources.klaviyo.http import query
+from sources.klaviyo.http.client import Client, Traffic
+from sources.klaviyo.http.rate_limit import Governor
 from sources.klaviyo.windows import Window
 
 _FETCHERS = 4
@@ -42,13 +45,13 @@ def main() -> None:
     began_s = time.perf_counter()
     clock = SystemClock()
     settings = build(
-        Raw({"api_key": KEY, "base_url": given.url, "reports": ["events"], "start_date": START.isoformat()}),
+        RawSettings({"api_key": KEY, "base_url": given.url, "reports": ["events"], "start_date": START.isoformat()}),
         facts(DEFAULT_REVISION),
         clock.now(),
     )
     client = Client(settings, Governor(clock, settings.max_wait_s, threading.Event()))
-    report = report_of(settings, "events")
-    endpoint, contract = endpoint_of(report), contract_of(report)
+    report = reports(settings.revision)["events"]
+    endpoint, contract = report.endpoint, report.contract
     pages: queue.Queue[bytes | None] = queue.Queue(maxsize=16)
 
     def fetch(window: Window) -> None:

@@ -24,8 +24,8 @@ from benchmarks.harness import DATASET, ROOT, WrongRows, contender, folder, mega
 from benchmarks.made_up import DAYS, END, START, truth
 from benchmarks.server import STEADY, serving
 from sandbox import Account, Sandbox
-from sources.klaviyo.endpoints import endpoints
-from sources.klaviyo.revisions import DEFAULT_REVISION
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
 
 _MINUTE_S = 60.0
 _HEADERS = ["", "requests", "429s", "% refused", "allowed a minute", "full windows", "% of allowed", "seconds"]

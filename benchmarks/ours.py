@@ -12,8 +12,8 @@ def main() -> None:
     """Load events into `warehouse.duckdb` in the working folder and say how it went."""
     from benchmarks.made_up import DAYS, END
     from benchmarks.server import KEY
-    from pipelines.klaviyo_open import load_settings, open_pipeline
-    from pipelines.klaviyo_run import run
+    from sources.klaviyo.load.pipeline import load_settings, open_pipeline
+    from sources.klaviyo.load.runner import run
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ours", description=__doc__)
     parser.add_argument("url")

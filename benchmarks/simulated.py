@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from benchmarks.harness import table
-from sources.klaviyo.engine import threads_for
-from sources.klaviyo.limits import Bucket
-from sources.klaviyo.spec import XL, XS, L, M, Rate, S
+from sources.klaviyo.catalog.model import XL, XS, L, M, Rate, S
+from sources.klaviyo.extract.tuning import DEFAULT
+from sources.klaviyo.http.rate_limit import Bucket
 
 RATES = {"XS": XS, "S": S, "M": M, "L": L, "XL": XL}
 #: How a server may count: windows that the clock cuts, windows that begin with a request, spans that slide.
@@ -255,7 +255,7 @@ def simulate(
     chance = random.Random(seed)  # noqa: S311 - phases
     counts = server(counting, rate, chance) if isinstance(counting, str) else counting
     simulation = Simulation(counts, latency_s=latency_s, jitter=jitter, seed=seed)
-    threads = threads or threads_for(rate, latency_s)
+    threads = threads or DEFAULT.threads(rate, latency_s)
     ours, others = Tally(), Tally()
     simulation.governed(rate, threads, ours)
     gap_s = 120 / rate.steady

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.harness import folder, megabytes, table
 from benchmarks.made_up import Events
-from pipelines.klaviyo_warehouse import SETTINGS
-from sources.klaviyo.contracts import load_contract
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.shape import Shaper, next_link
+from sources.klaviyo.catalog.contracts import load_contract
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.decode.records import Shaper
+from sources.klaviyo.jsonapi import next_link
+from sources.klaviyo.load.duckdb import SETTINGS
 
 _PAGES_PER_TABLE = 20
 _SQL_TYPES = {"text": "VARCHAR", "json": "JSON", "bigint": "BIGINT", "timestamp": "TIMESTAMPTZ"}

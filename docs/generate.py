@@ -10,23 +10,19 @@ from typing import get_args
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from sources.klaviyo.reports import (  # noqa: E402 - after the path is set
-    REPORT_SPANS,
-    contract_of,
-    described,
-    endpoint_of,
-    figure_settings,
-    is_windowed,
-    lineage,
-    lookup_of,
-    rate_of,
-    scopes_of,
-    windows_endpoint,
+from sources.klaviyo.catalog.model import Rate  # noqa: E402
+from sources.klaviyo.catalog.report import Report  # noqa: E402
+from sources.klaviyo.catalog.reports import REPORT_SPANS, described  # noqa: E402
+from sources.klaviyo.catalog.reports import reports as predefined  # noqa: E402
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION, REVISIONS  # noqa: E402
+from sources.klaviyo.config.settings import (  # noqa: E402
+    ACCOUNT_SETTINGS,
+    ANALYTICS_SETTINGS,
+    METRIC_SETTINGS,
+    REPORT_SETTINGS,
+    Period,
+    Setting,
 )
-from sources.klaviyo.reports import reports as predefined  # noqa: E402
-from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS  # noqa: E402
-from sources.klaviyo.settings import ACCOUNT_SETTINGS, FIGURE_SETTINGS, METRIC_SETTINGS, REPORT_SETTINGS, Period  # noqa: E402
-from sources.klaviyo.spec import Rate, Report  # noqa: E402
 from sources.klaviyo.windows import SplitBy  # noqa: E402
 
 HEADER = "<!-- Written by docs/generate.py (make docs). Change the code, not this file. -->\n"
@@ -48,7 +44,7 @@ def configuration() -> str:
         "| setting | default | allowed | |",
         "|---|---|---|---|",
     ]
-    lines += [_setting(name, *facts) for name, facts in ACCOUNT_SETTINGS.items()]
+    lines += [_setting(one) for one in ACCOUNT_SETTINGS.values()]
     lines += [
         "",
         "## Every report, or one",
@@ -64,7 +60,7 @@ def configuration() -> str:
         "| setting | default | allowed | |",
         "|---|---|---|---|",
     ]
-    lines += [_setting(name, *facts) for name, facts in REPORT_SETTINGS.items()]
+    lines += [_setting(one) for one in REPORT_SETTINGS.values()]
     lines += [
         "",
         "Dates are UTC. A date without a time as `end_date` includes that day; a time is the first moment left out.",
@@ -81,7 +77,7 @@ def configuration() -> str:
         "",
         "| setting | default | allowed | |",
         "|---|---|---|---|",
-        *(_setting(name, *facts) for name, facts in METRIC_SETTINGS.items()),
+        *(_setting(one) for one in METRIC_SETTINGS.values()),
         "",
         "Each metric is a line of its own in what a run reports, and remembers for itself what is loaded: see",
         "[how it works](how-it-works.md#events-of-some-metrics).",
@@ -93,7 +89,7 @@ def configuration() -> str:
     ]
     for report in map(described, REPORT_SPANS):
         for option in report.optional_fields:
-            rate = endpoint_of(report).dearer.get(option)
+            rate = report.endpoint.rate_overrides.get(option)
             cost = f"lowers its rate to {rate.burst} requests a second and {rate.steady} a minute" if rate else ""
             lines.append(f"| `{report.name}` | `{option}` | asks Klaviyo for it; {cost} |")
     lines += [
@@ -113,18 +109,18 @@ def configuration() -> str:
         "",
         "| setting | allowed | |",
         "|---|---|---|",
-        *(f"| `{name}` | {allowed} | {description} |" for name, (allowed, description) in FIGURE_SETTINGS.items()),
+        *(f"| `{one.name}` | {one.allowed} | {one.doc} |" for one in ANALYTICS_SETTINGS.values()),
         "",
         "| report | settings | `interval` | `lookback_days` | conversion metric, or metrics |",
         "|---|---|---|---|---|",
     ]
     for report in map(described, REPORT_SPANS):
-        if analytics := endpoint_of(report).analytics:
+        if analytics := report.endpoint.analytics:
             kinds = ", ".join(
                 f"`{kind}`" + " (default)" * (kind == analytics.default_interval) for kind in analytics.intervals
             )
             lines.append(
-                f"| [`{report.name}`](reports.md#{report.name}) | {', '.join(f'`{name}`' for name in figure_settings(analytics))} "
+                f"| [`{report.name}`](reports.md#{report.name}) | {', '.join(f'`{name}`' for name in analytics.settings)} "
                 f"| {kinds} | {analytics.lookback_days:g} | {f'`{analytics.default_metric}`' if analytics.default_metric else ''} |"
             )
     return "\n".join(lines) + "\n"
@@ -162,7 +158,7 @@ def reports() -> str:
         "destination is told what is gone; it is null.",
     ]
     for report in everything:
-        contract = contract_of(report)
+        contract = report.contract
         lines += [
             "",
             f"## {report.name}",
@@ -193,8 +189,8 @@ def _revisions() -> str:
 def _overview(listed: Iterable[Report]) -> list[str]:
     lines = ["| report | read | key scopes | rows |", "|---|---|---|---|"]
     for report in listed:
-        contract = contract_of(report)
-        scopes = ", ".join(f"`{scope}`" for scope in scopes_of(report))
+        contract = report.contract
+        scopes = ", ".join(f"`{scope}`" for scope in report.scopes)
         rows = contract.description + (
             f" {REPORT_SPANS[report.name].capitalize()}." if REPORT_SPANS[report.name] else ""
         )
@@ -207,7 +203,7 @@ def _requests(report: Report) -> list[str]:
     told: dict[str, list[str]] = {}
     for revision in REVISIONS:
         if made := predefined(revision).get(report.name):
-            endpoint, rate = endpoint_of(made), rate_of(made)
+            endpoint, rate = made.endpoint, made.rate
             method = "POST" if endpoint.analytics else "GET"
             told.setdefault(f"`{method} {endpoint.path}`, {_limits(rate)}, {_how(made)}.", []).append(revision)
     if len(told) == 1:
@@ -227,14 +223,14 @@ def _limits(rate: Rate) -> str:
 
 
 def _how(report: Report) -> str:
-    endpoint = windows_endpoint(report)
-    own = endpoint_of(report)
-    asked = [*lineage(report), *(lookup_of(report) or ())[:1]]
+    endpoint = report.dated_endpoint
+    own = report.endpoint
+    asked = [*report.lineage, *([report.lookup.endpoint] if report.lookup else ())]
     parents = " and ".join(f"`{below.parent.records}`" for below in asked if below.parent)
     per_parent = f", one request or more for each of {parents}" if parents else ""
     if report.history:
         return f"whole, kept as history{per_parent}"
-    if not is_windowed(report) or endpoint.cursor is None:
+    if not report.is_windowed or endpoint.cursor is None:
         return f"whole, replaced{per_parent}"
     if analytics := own.analytics:
         intervals = ", ".join(analytics.intervals)
@@ -245,9 +241,10 @@ def _how(report: Report) -> str:
     return f"incremental by `{endpoint.cursor.field}`{owner}{start}{per_parent}"
 
 
-def _setting(name: str, default: object, allowed: str, description: str) -> str:
-    shown = "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-    return f"| `{name}` | {shown} | {allowed} | {description} |"
+def _setting(one: Setting) -> str:
+    default = one.default
+    shown = "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return f"| `{one.name}` | {shown} | {one.allowed} | {one.doc} |"
 
 
 PAGES = {"configuration.md": configuration, "reports.md": reports}

@@ -13,7 +13,7 @@ if __name__ == "__main__":
 
 import duckdb  # noqa: E402 - after the path is set
 
-from pipelines import klaviyo_pipeline  # noqa: E402
+from sources.klaviyo.cli.main import main as run_command  # noqa: E402
 
 FOLDER = ROOT / "demo"
 QUERIES = {
@@ -57,7 +57,7 @@ def main() -> int:
     FOLDER.mkdir()
     os.chdir(FOLDER)
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-    code = klaviyo_pipeline.main(["run", "--sandbox", "--sandbox-events", "50000", "--pipelines-dir", "pipelines"])
+    code = run_command(["run", "--sandbox", "--sandbox-events", "50000", "--pipelines-dir", "pipelines"])
     if code:
         return code
     with duckdb.connect("warehouse.duckdb", read_only=True) as connection:

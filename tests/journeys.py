@@ -19,10 +19,11 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext, switched_run_context
 
-from pipelines.klaviyo_open import load_settings, open_pipeline
-from pipelines.klaviyo_run import Outcome
-from pipelines.klaviyo_run import run as run_loop
 from sandbox import Account, Sandbox
+from sources.klaviyo.extract.tuning import DEFAULT
+from sources.klaviyo.load.pipeline import load_settings, open_pipeline
+from sources.klaviyo.load.runner import Outcome
+from sources.klaviyo.load.runner import run as run_loop
 
 #: The present of every test account unless a test moves it: a Tuesday, in the middle of a minute.
 NOW = datetime(2026, 6, 30, 12, 0, 30, tzinfo=UTC)
@@ -98,6 +99,7 @@ class Journey:
         self.clock = clock
         self.server = Sandbox(account, **sandbox).start()
         self.pipelines_dir = folder / "pipelines"
+        self.tuning = DEFAULT
 
     def close(self) -> None:
         self.server.stop()
@@ -118,7 +120,7 @@ class Journey:
         """One run of the loop; the outcomes by report, and the requests of this run alone in `server.requests`."""
         self.server.clear_requests()
         settings = self.settings(*reports, pipeline=pipeline, **flags)
-        outcomes = run_loop(self.pipeline(pipeline), settings, clock=self.clock)
+        outcomes = run_loop(self.pipeline(pipeline), settings, clock=self.clock, tuning=self.tuning)
         return {outcome.report: outcome for outcome in outcomes}
 
     def load(self, *reports: str, **flags: Any) -> dict[str, Outcome]:

@@ -16,13 +16,15 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract.storage import ExtractStorage
 from dlt.pipeline.pipeline import Pipeline
 
-from pipelines import klaviyo_run
-from pipelines.klaviyo_open import load_settings, open_pipeline
-from sources.klaviyo import waiting
-from sources.klaviyo.waiting import Drained
+from sources.klaviyo.extract.buffer import Drained
+from sources.klaviyo.extract.tuning import Tuning
+from sources.klaviyo.load.pipeline import load_settings, open_pipeline
+from sources.klaviyo.load.runner import run
 from tests.journeys import KEY, FakeClock, home
 
 DIED = 9
+#: Small enough that a kill hits in many places.
+TUNING = Tuning(table_rows=20, worth_loading_rows=40, package_rows=60)
 Death = tuple[str, bool, int] | tuple[str, bool, int, str]
 #: Steps of dlt's around which a process can die, as (class, method): each leaves another state behind.
 STEPS: dict[str, tuple[type, str]] = {
@@ -82,13 +84,11 @@ def work(
     """
     if death is not None:
         die(*death)
-    waiting._ROWS_PER_TABLE = 20
     setattr(Drained, "__iter__", in_pieces(Drained.__iter__))  # noqa: B010 - mypy takes it for a bound method
-    klaviyo_run._WORTH_LOADING_ROWS = 40
     clock = FakeClock(moment)
     with home(folder, config):
         settings = load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
         pipeline = open_pipeline("klaviyo", pipelines_dir=str(folder / "pipelines"))
-        outcomes = klaviyo_run.run(pipeline, settings, clock=clock, package_rows=60)
+        outcomes = run(pipeline, settings, clock=clock, tuning=TUNING)
     if any(outcome.error or not outcome.loaded for outcome in outcomes):
         raise SystemExit(f"{[outcome.error for outcome in outcomes]}")

@@ -3,13 +3,13 @@
     python -m tests.sdk_facts
 
 reads the installed `klaviyo-api` and those beside it (see `tests/sdks.py`; no network) and writes
-`sources/klaviyo/api/<revision>.json`. The files are generated: edit this script, not them.
+`sources/klaviyo/catalog/data/<revision>.json`. The files are generated: edit this script, not them.
 `tests/test_sdk_agreement.py` checks that each SDK still agrees with its file.
 
 Where each fact comes from:
 
 - path, method, parameters: what the SDK's methods send;
-- filters, page sizes, rates, dearer variants, scopes, additional fields: the docstrings;
+- filters, page sizes, rates, rate_overrides variants, scopes, additional fields: the docstrings;
 - type, includes, sparse fields: the response models (the SDK takes `include` and `fields[…]` as bare strings). An
   include is a relationship whose type has a `fields[…]` parameter; sparse fields are the attributes at every depth,
   lists not entered. `x.*` stands for whatever lies below an object that the SDK leaves untyped;
@@ -42,7 +42,7 @@ from pydantic import BaseModel
 
 from tests import sdks
 
-TARGET = Path(__file__).resolve().parents[1] / "sources" / "klaviyo" / "api"
+TARGET = Path(__file__).resolve().parents[1] / "sources" / "klaviyo" / "catalog" / "data"
 READING_POSTS = re.compile(r"/api/(\w+-(values|series)-reports|metric-aggregates)")
 
 # What the SDK does not say, by path. A name can be sorted by in both directions. Read off Klaviyo's reference of
@@ -204,7 +204,7 @@ def _docstring(method: str) -> tuple[str, dict[str, str]]:
 
 
 def rates(operation: Operation) -> Iterator[tuple[str, Facts]]:
-    """The rates in the docstring: that of the endpoint under an empty name, the dearer ones under `parameter=value`."""
+    """The rates in the docstring: that of the endpoint under an empty name, the rate_overrides ones under `parameter=value`."""
     pattern = (
         r"(?:\*Rate limits\*:|Rate limits when using the `([^`]+)` parameter in your API request:)"
         r"<br>Burst: `(\d+)/s`<br>Steady: `(\d+)/m`(?:<br>Daily: `(\d+)/d`)?"
@@ -214,7 +214,7 @@ def rates(operation: Operation) -> Iterator[tuple[str, Facts]]:
         yield variant, rate | ({"daily": int(daily)} if daily else {})
 
 
-def dearer(operation: Operation, includes: dict[str, str]) -> list[Facts]:
+def rate_overrides(operation: Operation, includes: dict[str, str]) -> list[Facts]:
     """Parameters that bring a lower rate with them."""
     found = []
     for variant, rate in rates(operation):
@@ -480,8 +480,8 @@ def extract() -> Facts:
         facts: Facts = {"path": operation.path, "operation": operation.name, "type": _states(record)}
         facts |= {"many": True} if many else {}
         facts |= {"rate": dict(rates(operation))[""], "scopes": scopes(operation)}
-        if (below := dearer(operation, included)) != []:
-            facts["dearer"] = below
+        if (below := rate_overrides(operation, included)) != []:
+            facts["rate_overrides"] = below
         if "page[cursor]" in operation.parameters or "page_cursor" in operation.parameters:
             facts["paged"] = True
         if size := page_size(operation):

@@ -15,18 +15,18 @@ import tempfile
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipelines import klaviyo_run
-from pipelines.klaviyo_run import Outcome
 from sandbox import Account
-from sources.klaviyo import engine, waiting
-from sources.klaviyo.reports import is_windowed, reports
-from sources.klaviyo.revisions import DEFAULT_REVISION
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.extract.tuning import Tuning
+from sources.klaviyo.load import runner as klaviyo_run
+from sources.klaviyo.load.runner import Outcome
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, doubled, home
 
@@ -74,10 +74,12 @@ class Scenario:
         self.journey = Journey(self.folder, self.account, self.clock, latency_s=pick.choice([0, 0, 0.002, 0.01]))
         self.lookback = timedelta(hours=pick.choice([0, 1, 24, 72]))
         self.start = (NOW - timedelta(days=pick.choice([1, 20, 60]))).replace(minute=pick.randrange(60), microsecond=0)
-        waiting._ROWS_PER_TABLE = pick.choice([1, 50, 20_000])
-        engine._UNLOADED_BYTES = pick.choice([50_000, 128 << 20])
-        engine._PAGES_WORTH_SHARING = pick.choice([2, 8])
-        klaviyo_run._WORTH_LOADING_ROWS = pick.choice([100, 1000, 100_000])
+        self.tuning = Tuning(
+            table_rows=pick.choice([1, 50, 20_000]),
+            unloaded_bytes=pick.choice([50_000, 128 << 20]),
+            pages_worth_sharing=pick.choice([2, 8]),
+            worth_loading_rows=pick.choice([100, 1000, 100_000]),
+        )
 
     def play(self, runs: int) -> None:
         """So many runs with changes in between, and a last one over everything without faults."""
@@ -139,7 +141,7 @@ class Scenario:
         faulthandler.dump_traceback_later(_HANGS_S, exit=True)
         began_s = time.monotonic()
         outcomes = klaviyo_run.run(
-            journey.pipeline(), settings, clock=self.clock, stop=stop, package_rows=rows,
+            journey.pipeline(), settings, clock=self.clock, stop=stop, tuning=replace(self.tuning, package_rows=rows),
         )  # fmt: skip
         stopper.cancel()
         faulthandler.cancel_dump_traceback_later()
@@ -168,7 +170,7 @@ class Scenario:
         of_them = [row for row in found if str(truth._place(row)) in wanted]
         assert truth.differences(of_them, list(wanted.values())) == [], (report, truth.differences(
             of_them, list(wanted.values())))  # fmt: skip
-        if report in truth.MEMBERS or not is_windowed(TABLE[report]):
+        if report in truth.MEMBERS or not TABLE[report].is_windowed:
             assert len(found) == len(wanted), (report, len(found), len(wanted))
 
     def _moment(self, report: str) -> datetime:

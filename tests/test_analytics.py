@@ -11,18 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo import query, quota, state
-from sources.klaviyo.api_facts import facts
-from sources.klaviyo.contracts import load_contract
-from sources.klaviyo.custom import settings_from
-from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.catalog.capabilities import capabilities
+from sources.klaviyo.catalog.contracts import load_contract
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.model import AnalyticsQuery, Variant
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION, REVISIONS
+from sources.klaviyo.config.build import settings_from
+from sources.klaviyo.config.raw_settings import RawSettings
+from sources.klaviyo.config.settings import ANALYTICS_SETTINGS, Settings
+from sources.klaviyo.decode.analytics import OBSERVED_AT, AnalyticsShaper, each_once
 from sources.klaviyo.errors import ConfigError, ContractViolation, TransientError
-from sources.klaviyo.planning import Plan, plan_counting
-from sources.klaviyo.reports import figure_settings, reports, scopes_of
-from sources.klaviyo.results import OBSERVED_AT, ResultsShaper, each_once
-from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS
-from sources.klaviyo.settings import FIGURE_SETTINGS, Raw, Settings
-from sources.klaviyo.spec import Figures, Variant
+from sources.klaviyo.http import query
+from sources.klaviyo.plan import daily_quota as quota
+from sources.klaviyo.plan import state
+from sources.klaviyo.plan.plan import Plan, plan_analytics
 from sources.klaviyo.windows import Window, intersection, union
 
 NOW = datetime(2026, 6, 30, 12, 0, 30, tzinfo=UTC)
@@ -34,10 +37,10 @@ ORDERS = Variant("", {"conversion_metric_id": "M1", "conversion_metric_name": "P
 
 def settings(*names: str, now: datetime = NOW, **values: Any) -> Settings:
     given = {"api_key": "pk_x", "start_date": "2026-01-01", "reports": list(names), **values}
-    return settings_from(Raw(given, {"flow_series.statistics": "config.toml"}), now)
+    return settings_from(RawSettings(given, {"flow_series.statistics": "config.toml"}), now)
 
 
-def figures(name: str, **own: Any) -> Figures:
+def analytics_query(name: str, **own: Any) -> AnalyticsQuery:
     values: dict[str, Any] = {name: own}
     found = settings(name, **values).reports[name].analytics
     assert found is not None
@@ -48,14 +51,14 @@ def asked(name: str, window: Window, variant: Variant = ORDERS, zone: str = "UTC
     """The attributes of a body."""
     analytics = ROWS[name].analytics
     assert analytics is not None
-    told = json.loads(query.body(ROWS[name], analytics, replaced(figures(name, **own), zone), window, variant))
+    told = json.loads(query.body(ROWS[name], analytics, replaced(analytics_query(name, **own), zone), window, variant))
     assert told["data"]["type"] == ROWS[name].type
     attributes: dict[str, Any] = told["data"]["attributes"]
     return attributes
 
 
-def replaced(one: Figures, zone: str) -> Figures:
-    return Figures(one.interval, one.statistics, one.groups, one.filter, one.metrics, zone)
+def replaced(one: AnalyticsQuery, zone: str) -> AnalyticsQuery:
+    return AnalyticsQuery(one.interval, one.statistics, one.groups, one.filter, one.metrics, zone)
 
 
 def day(month: int, number: int, hour: int = 0) -> datetime:
@@ -68,7 +71,7 @@ def day(month: int, number: int, hour: int = 0) -> datetime:
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("name", COUNTING)
 def test_every_statistic_and_grouping_that_klaviyo_has_is_a_column(name: str, revision: str) -> None:
-    body = facts(revision)[ROWS[name].path].body
+    body = capabilities(revision)[ROWS[name].path].body
     paths = {column.path for column in load_contract(name, revision).columns}
     kinds = {"statistics": "statistics", "measurements": "measurements", "group_by": "groupings", "by": "dimensions"}
     wanted = {f"{kind}.{value}" for field, kind in kinds.items() if field in body for value in body[field].values}
@@ -84,26 +87,26 @@ def test_every_statistic_and_grouping_that_klaviyo_has_is_a_column(name: str, re
 def test_the_reference_of_settings_knows_every_one(name: str) -> None:
     analytics = ROWS[name].analytics
     assert analytics is not None
-    assert set(figure_settings(analytics)) <= set(FIGURE_SETTINGS)
+    assert set(analytics.settings) <= set(ANALYTICS_SETTINGS)
 
 
 def test_a_key_needs_the_account_and_the_metrics_where_they_are_asked_for() -> None:
     found = reports(DEFAULT_REVISION)
-    assert scopes_of(found["flow_series"]) == ("flows:read", "accounts:read", "metrics:read")
-    assert scopes_of(found["segment_values"]) == ("segments:read", "accounts:read")
+    assert found["flow_series"].scopes == ("flows:read", "accounts:read", "metrics:read")
+    assert found["segment_values"].scopes == ("segments:read", "accounts:read")
 
 
 # The settings
 
 
 def test_unless_told_otherwise_a_report_counts_everything_by_what_klaviyo_groups_by() -> None:
-    found = figures("flow_series")
+    found = analytics_query("flow_series")
     assert found.interval == "day"
-    assert found.statistics == facts(DEFAULT_REVISION)["/api/flow-series-reports"].body["statistics"].values
+    assert found.statistics == capabilities(DEFAULT_REVISION)["/api/flow-series-reports"].body["statistics"].values
     assert found.groups == ("flow_id", "flow_message_id", "send_channel")
     assert (found.metrics, found.filter) == (("Placed Order",), "")
-    assert figures("metric_aggregates").metrics == ("*",)
-    assert figures("segment_values").metrics == ()
+    assert analytics_query("metric_aggregates").metrics == ("*",)
+    assert analytics_query("segment_values").metrics == ()
 
 
 def test_the_default_lookback_is_as_long_as_conversions_come_in() -> None:
@@ -113,8 +116,11 @@ def test_the_default_lookback_is_as_long_as_conversions_come_in() -> None:
 
 
 def test_settings_out_of_the_environment_are_lists_too() -> None:
-    assert figures("flow_series", statistics="opens, clicks").statistics == ("clicks", "opens")
-    assert figures("metric_aggregates", metrics='["Placed Order", "Opened*"]').metrics == ("Placed Order", "Opened*")
+    assert analytics_query("flow_series", statistics="opens, clicks").statistics == ("clicks", "opens")
+    assert analytics_query("metric_aggregates", metrics='["Placed Order", "Opened*"]').metrics == (
+        "Placed Order",
+        "Opened*",
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +140,11 @@ def test_settings_out_of_the_environment_are_lists_too() -> None:
         ("segment_series", {"conversion_metric": "Placed Order"}, 'unknown setting "conversion_metric"'),
         ("flow_series", {"conversion_metric": ["Placed Order"]}, "the name of a metric is needed"),
         ("flow_series", {"filter": 'equals(flow,"x")'}, 'unknown "flow"; did you mean "flow_id"?'),
-        ("flow_series", {"filter": 'any(flow_id,["x"])'}, "any is none of contains-any, equals"),
+        (
+            "flow_series",
+            {"filter": 'any(flow_id,["x"])'},
+            'unknown "any". On flow_id, /api/flow-series-reports allows: contains-any, eq',
+        ),
         ("flow_series", {"filter": 'contains-any(flow_id,"x")'}, "takes a list in brackets"),
         ("flow_series", {"filter": 'equals(flow_id,"x"),equals(flow_id,"y")'}, "one condition on flow_id, not 2"),
         ("flow_series", {"filter": "equals(flow_id,x)"}, "takes a text in quotes"),
@@ -221,11 +231,11 @@ def test_the_next_page_of_an_aggregate_is_asked_for_in_the_body_and_that_of_a_re
 def shaped(name: str, answer: Any, window: Window, zone: str = "UTC", **own: Any) -> tuple[list[dict[str, Any]], Any]:
     analytics = ROWS[name].analytics
     assert analytics is not None
-    chosen = replaced(figures(name, **own), zone)
+    chosen = replaced(analytics_query(name, **own), zone)
     context = {**ORDERS.context, **query.context_of(chosen, window), OBSERVED_AT: NOW.isoformat()}
     if name == "metric_aggregates":
         context |= {"metric_id": "M1", "metric_name": "Placed Order"}
-    found = ResultsShaper(load_contract(name, DEFAULT_REVISION)).shape(json.dumps(answer).encode(), context)
+    found = AnalyticsShaper(load_contract(name, DEFAULT_REVISION)).shape(json.dumps(answer).encode(), context)
     return found.table.to_pylist(), found.misfits
 
 
@@ -362,10 +372,10 @@ def test_a_page_that_is_no_report_may_be_asked_for_again() -> None:
 
 
 def test_a_row_that_is_on_two_pages_is_there_once_as_the_last_one_says() -> None:
-    shaper = ResultsShaper(load_contract("segment_values", DEFAULT_REVISION))
+    shaper = AnalyticsShaper(load_contract("segment_values", DEFAULT_REVISION))
     analytics = ROWS["segment_values"].analytics
     assert analytics is not None
-    context = {**query.context_of(figures("segment_values"), JUNE), OBSERVED_AT: NOW.isoformat()}
+    context = {**query.context_of(analytics_query("segment_values"), JUNE), OBSERVED_AT: NOW.isoformat()}
 
     def page(**members: int) -> Any:
         results = [{"groupings": {"segment_id": k}, "statistics": {"total_members": v}} for k, v in members.items()]
@@ -382,7 +392,7 @@ def test_a_row_that_is_on_two_pages_is_there_once_as_the_last_one_says() -> None
 
 def planned(name: str, remembered: Mapping[str, Any], now: datetime = NOW, zone: str = "UTC", **values: Any) -> Plan:
     report = reports(DEFAULT_REVISION)[name]
-    return plan_counting(report, settings(name, now=now, **values).reports[name], remembered, zone, now)
+    return plan_analytics(report, settings(name, now=now, **values).reports[name], remembered, zone, now)
 
 
 def after(plan: Plan, read: list[Window], requests: int = 1, now: datetime = NOW) -> dict[str, Any]:
@@ -390,7 +400,7 @@ def after(plan: Plan, read: list[Window], requests: int = 1, now: datetime = NOW
     remembered: dict[str, Any] = {}
     assert plan.settings.analytics is not None
     state.remember(remembered, union([*plan.covered, *read]), plan.settings.analytics.signature)
-    state.remember_counting(remembered, plan.settings.analytics, now, requests)
+    state.remember_analytics(remembered, plan.settings.analytics, now, requests)
     return remembered
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.klaviyo_cost import cost_of
-from pipelines.klaviyo_plan import plan
-from pipelines.klaviyo_run import Outcome
 from sandbox import Account, Limiter
+from sources.klaviyo.catalog.revisions import REVISIONS
 from sources.klaviyo.errors import AuthError, ConfigError, DailyQuotaExhausted, RequestRejected, TransientError
-from sources.klaviyo.revisions import REVISIONS
+from sources.klaviyo.load.runner import Outcome
+from sources.klaviyo.load.stored_state import plan
+from sources.klaviyo.plan.estimate import cost_of
 from sources.klaviyo.windows import Window
 from tests import truth_reports as truth
 from tests.journeys import NOW, FakeClock, Journey, home

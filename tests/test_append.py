@@ -13,26 +13,25 @@ import dlt
 import duckdb
 import pytest
 
-from pipelines import klaviyo_run
-from pipelines.klaviyo_open import open_pipeline
-from sources.klaviyo import source_of, waiting
-from sources.klaviyo.resources import Run
+from sources.klaviyo import klaviyo
+from sources.klaviyo.extract.tuning import Tuning
+from sources.klaviyo.load import runner as klaviyo_run
+from sources.klaviyo.load.pipeline import open_pipeline
+from sources.klaviyo.load.source import source_of
 from tests import truth
-from tests.journeys import NOW, FakeClock, Journey, home, small_account, truth_ids
+from tests.journeys import KEY, NOW, FakeClock, Journey, home, small_account, truth_ids
 
 LAG = timedelta(seconds=60)
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def journey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
+def journey(tmp_path: Path) -> Iterator[Journey]:
     clock = FakeClock()
     account = small_account(clock, seed=9, events=900, profiles=20, metrics=3, history_days=90)
-    monkeypatch.setattr(waiting, "_ROWS_PER_TABLE", 50)
-    monkeypatch.setattr(klaviyo_run, "_WORTH_LOADING_ROWS", 100)
-    monkeypatch.setattr(klaviyo_run, "PACKAGE_ROWS", 200)
     with home(tmp_path):
         made = Journey(tmp_path, account, clock)
+        made.tuning = Tuning(table_rows=50, worth_loading_rows=100, package_rows=200)
         yield made
         made.close()
 
@@ -158,7 +157,11 @@ def test_from_code_rows_are_merged_as_ever(journey: Journey) -> None:
     pipeline = dlt.pipeline(
         "klaviyo", pipelines_dir=str(journey.pipelines_dir), destination=dlt.destinations.duckdb("other.duckdb")
     )
-    pipeline.run(source_of(Run(journey.settings("events"), clock=journey.clock)))
+    pipeline.run(
+        klaviyo(
+            api_key=KEY, base_url=journey.server.url, reports=["events"], start_date="2026-05-01", end_date="2026-06-01"
+        )
+    )
     assert pipeline.default_schema.tables["events"]["write_disposition"] == "merge"
 
 

@@ -1,4 +1,4 @@
-"""The floors of the house: who may import whom, who may open a connection, ask the time or say something."""
+"""The rooms of the house: who may import whom, who may open a connection, ask the time or print."""
 
 from __future__ import annotations
 
@@ -12,47 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "sources" / "klaviyo"
 
-#: Module -> floor. Imports go down or stay on the floor. A new module gets its floor here.
-FLOORS = {
-    "spec": 0,
-    "errors": 0,
-    "settings": 0,
-    # Pure arithmetic without imports of ours, whose vocabulary (splits, the ends of time) settings speak.
-    "windows": 0,
-    "periods": 0,
-    "quota": 0,
-    "api_facts": 1,
-    "revisions": 0,
-    "endpoints": 1,
-    "contracts": 1,
-    "reports": 1,
-    "query": 2,
-    "stream": 2,
-    "by_metric": 2,
-    "custom": 2,
-    "each": 2,
-    "raw": 2,
-    "figures": 2,
-    "results": 2,
-    "shape": 2,
-    "limits": 3,
-    "client": 3,
-    "listings": 3,
-    "spool": 3,
-    "waiting": 3,
-    "engine": 3,
-    "lookups": 3,
-    "account": 3,
-    "metrics": 3,
-    "novelty": 2,
-    "config": 4,
-    "state": 4,
-    "planning": 4,
-    "resources": 4,
-    "__init__": 4,
-}
-#: Where dlt may be seen; that `pipelines/` is above all of these needs no entry.
-DLT_FROM_FLOOR = 4
+#: The order in which data flows back to its settings: a room imports itself and the rooms before it.
+ROOMS = ("basics", "catalog", "config", "http", "decode", "plan", "extract", "load", "cli")
+#: Files that lie in no folder and import no folder.
+BASICS = {"calendar", "clock", "errors", "jsonapi", "windows"}
+#: The public door. It imports what it offers when it is asked for.
+DOOR = "__init__"
+#: What a room may use beside the standard library and what is said nowhere else here.
+DLT_ROOMS = {"config", "load", "cli"}
 HTTP = {
     "requests",
     "urllib3",
@@ -99,34 +66,70 @@ def reaches(name: str, package: str) -> bool:
 
 
 def modules() -> list[str]:
-    return [path.stem for path in SOURCE.glob("*.py")]
+    """`room/module` of every module of the source, `module` of those in no room."""
+    return [path.relative_to(SOURCE).with_suffix("").as_posix() for path in python_files("sources/klaviyo")]
+
+
+def room(module: str) -> str:
+    return module.partition("/")[0] if "/" in module else "basics"
 
 
 @cache
 def neighbours(module: str) -> set[str]:
     """The modules of the source that a module imports."""
     prefix = "sources.klaviyo."
-    named = {
-        name.removeprefix(prefix).split(".")[0] for name in imports(SOURCE / f"{module}.py") if name.startswith(prefix)
+    known = {name.replace("/", "."): name for name in modules()}
+    found = set()
+    for name in imports(SOURCE / f"{module}.py"):
+        inside = name.removeprefix(prefix)
+        if name.startswith(prefix) and inside in known:
+            found.add(known[inside])
+    return found
+
+
+def test_every_module_of_the_source_is_in_a_room() -> None:
+    outside = {module for module in modules() if "/" not in module}
+    assert outside == {DOOR, *BASICS}
+    assert {room(module) for module in modules()} == set(ROOMS)
+    # A room within a room would hide what is in it.
+    assert [module for module in modules() if module.count("/") > 1 and not module.endswith("data/__init__")] == []
+
+
+@pytest.mark.parametrize("module", sorted({*modules()} - {DOOR}))
+def test_imports_descend_room_by_room(module: str) -> None:
+    allowed = ROOMS[: ROOMS.index(room(module)) + 1]
+    assert {other for other in neighbours(module) if room(other) not in allowed} == set()
+
+
+@pytest.mark.parametrize("module", sorted({*modules()} - {DOOR}))
+def test_imports_within_the_source_are_relative(module: str) -> None:
+    """The same files are called `sources.klaviyo`, `dlt_klaviyo` and, after `dlt init`, `klaviyo`."""
+    tree = ast.parse((SOURCE / f"{module}.py").read_text(encoding="utf-8"))
+    absolute = {
+        name
+        for node in ast.walk(tree)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if name.partition(".")[0] in ("sources", "dlt_klaviyo", "klaviyo")
     }
-    return named & set(FLOORS)
-
-
-def test_every_module_of_the_source_has_a_floor() -> None:
-    assert set(modules()) - set(FLOORS) == set()
-    assert [path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if path.parent != SOURCE] == []
-
-
-@pytest.mark.parametrize("module", modules())
-def test_imports_go_down_the_floors_only(module: str) -> None:
-    assert {other for other in neighbours(module) if FLOORS[other] > FLOORS.get(module, 0)} == set()
+    assert absolute == set()
 
 
 def test_no_module_imports_itself_through_others() -> None:
+    seen: set[str] = set()
+
     def visit(module: str, above: tuple[str, ...]) -> None:
         assert module not in above, " -> ".join([*above, module])
+        if module in seen:
+            return
         for other in neighbours(module):
             visit(other, (*above, module))
+        seen.add(module)
 
     for module in modules():
         visit(module, ())
@@ -139,13 +142,16 @@ def test_only_the_client_opens_connections() -> None:
         for path in python_files(folder)
         if any(reaches(name, library) for name in imports(path) for library in HTTP)
     }
-    assert users == {"sources/klaviyo/client.py"}
+    assert users == {"sources/klaviyo/http/client.py"}
 
 
-def test_dlt_is_seen_on_the_upper_floors_only() -> None:
-    users = {path.stem for path in SOURCE.glob("*.py") if any(reaches(name, "dlt") for name in imports(path))}
-    assert {module for module in users if FLOORS.get(module, 0) < DLT_FROM_FLOOR} == set()
-    assert "resources" in users
+def test_dlt_is_seen_in_its_rooms_only() -> None:
+    users = {
+        room(path.relative_to(SOURCE).with_suffix("").as_posix())
+        for path in python_files("sources/klaviyo")
+        if any(reaches(name, "dlt") for name in imports(path))
+    }
+    assert users == DLT_ROOMS
 
 
 def calls(path: Path) -> Iterator[tuple[str, str]]:
@@ -168,9 +174,11 @@ def calls(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_the_source_asks_one_clock_for_the_time() -> None:
-    users = {(path.stem, owner) for path in python_files("sources") for name, owner in calls(path) if name in CLOCKS}
-    assert users == {("limits", "SystemClock")}
-    from_time = {name for path in python_files("sources") for name in imports(path) if name.startswith("time.")}
+    # What a terminal shows may go by the machine's stopwatch.
+    files = [path for path in python_files("sources") if path.name != "progress.py"]
+    users = {(path.stem, owner) for path in files for name, owner in calls(path) if name in CLOCKS}
+    assert users == {("clock", "SystemClock")}
+    from_time = {name for path in files for name in imports(path) if name.startswith("time.")}
     assert from_time == set()
 
 
@@ -181,8 +189,11 @@ def test_the_source_logs_and_never_prints() -> None:
 @pytest.mark.parametrize(
     ("folder", "foreign"),
     [
-        ("sandbox", ("sources", "pipelines", "tests", "benchmarks", "klaviyo_api", "openapi_client")),
-        ("sources", ("sandbox", "pipelines", "tests", "benchmarks", "klaviyo_api", "openapi_client")),
+        ("sandbox", ("sources", "dlt_klaviyo", "pipelines", "tests", "benchmarks", "klaviyo_api", "openapi_client")),
+        (
+            "sources",
+            ("sandbox", "klaviyo_sandbox", "pipelines", "tests", "benchmarks", "klaviyo_api", "openapi_client"),
+        ),
         ("pipelines", ("tests", "benchmarks", "klaviyo_api", "openapi_client")),
     ],
 )

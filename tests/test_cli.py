@@ -20,20 +20,21 @@ import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs import PluggableRunContext
 
-from pipelines import klaviyo_cli
-from pipelines.klaviyo_cost import least_seconds
-from pipelines.klaviyo_pipeline import main
-from pipelines.klaviyo_progress import LogView, logs
-from pipelines.klaviyo_run import Progress
-from pipelines.klaviyo_stop import Stop
-from pipelines.klaviyo_trouble import explain, redacted
-from pipelines.klaviyo_words import duration
 from sandbox import Account, Sandbox
-from sources.klaviyo.contracts import load_contract
-from sources.klaviyo.reports import REPORT_SPANS, facts
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.settings import Extract, Period
-from sources.klaviyo.spec import XL, L, Rate
+from sources.klaviyo.catalog.contracts import load_contract
+from sources.klaviyo.catalog.model import XL, L, Rate
+from sources.klaviyo.catalog.reports import REPORT_SPANS
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.cli import main as klaviyo_cli
+from sources.klaviyo.cli.format import duration
+from sources.klaviyo.cli.main import main
+from sources.klaviyo.cli.messages import explain, redacted
+from sources.klaviyo.cli.progress import LogView, logs
+from sources.klaviyo.cli.signals import Stop
+from sources.klaviyo.config.report_facts import facts
+from sources.klaviyo.config.settings import Extract, Period
+from sources.klaviyo.extract.progress import Progress
+from sources.klaviyo.plan.estimate import least_seconds
 from sources.klaviyo.windows import SplitBy
 from tests.journeys import home
 
@@ -606,7 +607,7 @@ def test_the_dlt_executable_has_our_commands_and_refuses_typos(folder: Path) -> 
 def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
     program = (
         "import sys, argparse\n"
-        "from pipelines import klaviyo_cli\n"
+        "from dlt_klaviyo.cli import main as klaviyo_cli\n"
         "for name in klaviyo_cli.COMMANDS: klaviyo_cli.configure(name, argparse.ArgumentParser())\n"
         "print([name for name in ('dlt', 'pyarrow', 'rich', 'yaml', 'requests') if name in sys.modules])"
     )
@@ -615,4 +616,4 @@ def test_nothing_heavy_is_imported_before_a_command_runs() -> None:
 
 
 def _root() -> Path:
-    return Path(klaviyo_cli.__file__).parents[1]
+    return Path(klaviyo_cli.__file__).parents[3]

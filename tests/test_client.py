@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
-from sources.klaviyo.client import Client, Page, Traffic
-from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.config.build import build
+from sources.klaviyo.config.raw_settings import RawSettings
+from sources.klaviyo.config.report_facts import facts
 from sources.klaviyo.errors import (
     AuthError,
     DailyQuotaExhausted,
@@ -25,10 +28,8 @@ from sources.klaviyo.errors import (
     RequestRejected,
     TransientError,
 )
-from sources.klaviyo.limits import Governor
-from sources.klaviyo.reports import facts
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.settings import Raw, build
+from sources.klaviyo.http.client import Client, Page, Traffic
+from sources.klaviyo.http.rate_limit import Governor
 from tests.clock import FakeClock
 
 KEY = "pk_verysecret1234"
@@ -154,7 +155,7 @@ class Visit:
     def __init__(self, url: str, **given: Any) -> None:
         now = datetime(2026, 7, 1, tzinfo=UTC)
         settings = build(
-            Raw({"api_key": KEY, "base_url": url, "extract": "all", **given}), facts(DEFAULT_REVISION), now
+            RawSettings({"api_key": KEY, "base_url": url, "extract": "all", **given}), facts(DEFAULT_REVISION), now
         )
         self.clock, self.stop, self.traffic = FakeClock(), threading.Event(), Traffic()
         self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop, chance=lambda: 1.0))

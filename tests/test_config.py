@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from sources.klaviyo import config
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.config import providers as config
+from sources.klaviyo.config.build import build
+from sources.klaviyo.config.raw_settings import RawSettings
+from sources.klaviyo.config.report_facts import facts
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.reports import facts
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.settings import Raw, build
 from tests.journeys import home
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -40,7 +41,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     return file
 
 
-def read(pipeline: str | None = "klaviyo", *args: Any) -> Raw:
+def read(pipeline: str | None = "klaviyo", *args: Any) -> RawSettings:
     """What `config.read` finds in the project in the current folder."""
     folder = Path.cwd()
     with home(folder, (folder / ".dlt" / "config.toml").read_text(encoding="utf-8")):

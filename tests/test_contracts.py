@@ -23,8 +23,8 @@ import yaml
 from dlt.common.normalizers.naming.snake_case import NamingConvention
 from pydantic import BaseModel
 
-from sources.klaviyo.endpoints import endpoints
-from sources.klaviyo.reports import reports
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.reports import reports
 from tests import sdks
 
 REVISION = sdks.first()

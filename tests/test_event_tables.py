@@ -10,18 +10,18 @@ from typing import Any
 import dlt
 import pytest
 
-from pipelines.klaviyo_cost import cost_of
-from pipelines.klaviyo_plan import plan
 from sources.klaviyo import klaviyo
-from sources.klaviyo.by_metric import chosen
+from sources.klaviyo.catalog.model import EventMetric
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.reports import reports
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.spec import OfMetric
+from sources.klaviyo.load.stored_state import plan
+from sources.klaviyo.plan.estimate import cost_of
+from sources.klaviyo.plan.event_metrics import chosen
 from tests.journeys import KEY, NOW, FakeClock, Journey, doubled, home, small_account
 
 EVENTS = reports(DEFAULT_REVISION)["events"]
-NOBODY: Mapping[str, OfMetric] = {}
+NOBODY: Mapping[str, EventMetric] = {}
 FIRST_DAY = datetime(2026, 5, 2, tzinfo=UTC)
 
 
@@ -80,14 +80,14 @@ def named(
     *metrics: tuple[str, str],
     patterns: tuple[str, ...] = ("*",),
     split: bool = True,
-    known: Mapping[str, OfMetric] = NOBODY,
+    known: Mapping[str, EventMetric] = NOBODY,
 ) -> dict[str, str]:
     """Id of a metric -> the report that it gets."""
     ids: dict[str, list[str]] = {}
     for identity, name in metrics:
         ids.setdefault(name, []).append(identity)
     made, _ = chosen(ids, EVENTS, patterns, split, known, set(reports(DEFAULT_REVISION)) | {"events_taken"})
-    return {report.of_metric.id: report.name for report in made if report.of_metric}
+    return {report.event_metric.id: report.name for report in made if report.event_metric}
 
 
 def test_a_table_is_called_like_its_metric() -> None:
@@ -121,7 +121,7 @@ def test_the_longest_name_fits_every_destination() -> None:
 
 
 def test_a_metric_keeps_its_table_and_stays_chosen_when_it_is_renamed() -> None:
-    known = {"events_received_sms": OfMetric("Sms1", ("Received SMS",))}
+    known = {"events_received_sms": EventMetric("Sms1", ("Received SMS",))}
     assert named(("Sms1", "Received Text Message"), patterns=("Received SMS",), known=known) == {
         "Sms1": "events_received_sms"
     }

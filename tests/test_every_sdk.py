@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sources.klaviyo.api_facts import revisions
+from sources.klaviyo.catalog.capabilities import revisions
 from tests import sdks
 
 ASKING = [

@@ -13,8 +13,10 @@ import pytest
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from sources.klaviyo import engine, klaviyo
+from sources.klaviyo import klaviyo
 from sources.klaviyo.errors import AuthError, ConfigError, RequestRejected
+from sources.klaviyo.extract.tuning import Tuning
+from sources.klaviyo.load import source
 from tests import truth
 from tests.journeys import KEY, FakeClock, Journey, home, small_account, truth_ids
 
@@ -154,7 +156,7 @@ def test_reports_that_fill_the_memory_together_are_loaded_all_the_same(
     journey: Journey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # None of them is through or has enough for a table of its own when reading has to wait for the loader.
-    monkeypatch.setattr(engine, "_UNLOADED_BYTES", 20_000)
+    monkeypatch.setattr(source, "TUNING", Tuning(unloaded_bytes=20_000))
     pipeline().run(klaviyo(reports=["events", "profiles"], split_by="day"))
     assert journey.ids("events") == in_the_account(journey, "event", "datetime")
     assert journey.ids("profiles") == in_the_account(journey, "profile", "updated")

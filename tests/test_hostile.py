@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.klaviyo_run import Outcome
+from sources.klaviyo.load.runner import Outcome
 from tests.journeys import FakeClock, Journey, home, small_account, sql
 
 WHEN = datetime(2026, 6, 10, 0, 15, 23, tzinfo=UTC)

@@ -10,10 +10,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines.klaviyo_plan import plan
-from pipelines.klaviyo_run import Progress
-from pipelines.klaviyo_run import run as run_loop
 from sandbox import Account
+from sources.klaviyo.extract.progress import Progress
+from sources.klaviyo.load.runner import run as run_loop
+from sources.klaviyo.load.stored_state import plan
 from sources.klaviyo.windows import Window
 from tests import truth
 from tests.journeys import KEY, NOW, FakeClock, Journey, home, small_account, truth_ids

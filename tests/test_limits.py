@@ -11,9 +11,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.simulated import RATES, Counting, Fixed, Headers, Other, Tally, simulate
+from sources.klaviyo.catalog.model import XS, L, M, Rate, S
+from sources.klaviyo.clock import SystemClock
 from sources.klaviyo.errors import RateLimited
-from sources.klaviyo.limits import Bucket, Governor, SystemClock
-from sources.klaviyo.spec import XS, L, M, Rate, S
+from sources.klaviyo.http.rate_limit import Bucket, Governor
 from tests.clock import FakeClock
 
 

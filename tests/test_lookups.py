@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from sources.klaviyo.client import Client, Page, Traffic
-from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.report import Lookup
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.decode.records import Shaper
 from sources.klaviyo.errors import KlaviyoError, RequestRejected, TransientError
-from sources.klaviyo.lookups import Lookups, join, parents
-from sources.klaviyo.reports import contract_of, lookup_of, reports
-from sources.klaviyo.shape import Shaper
+from sources.klaviyo.extract.lookups import Lookups, join, parents
+from sources.klaviyo.http.client import Client, Page, Traffic
 
 REVISION = "2026-10-15"
 VARIATIONS = endpoints(REVISION)["campaign_variations"]
@@ -168,11 +169,11 @@ def test_a_campaign_has_the_channel_of_its_first_message_in_the_words_of_both_re
         "M3": document(variation("V4", channel="whatsapp")),
         "M4": document(),
     }
-    shaped = Shaper(contract_of(report)).shape(join(page, KIND, "campaign-variations", found), {})
+    shaped = Shaper(report.contract).shape(join(page, KIND, "campaign-variations", found), {})
     assert shaped.table.column("channel").to_pylist() == ["mobile_push", "whatsapp", None, None]
 
 
 def test_only_reports_of_campaigns_look_something_up() -> None:
-    asking = {name: lookup_of(report) for name, report in reports(REVISION).items() if report.lookup}
+    asking = {name: report.lookup for name, report in reports(REVISION).items() if report.lookup}
     above = endpoints(REVISION)["campaign_messages"]
-    assert asking == dict.fromkeys(("campaigns", "campaign_messages", "campaign_variations"), (VARIATIONS, above))
+    assert asking == dict.fromkeys(("campaigns", "campaign_messages", "campaign_variations"), Lookup(VARIATIONS, above))

@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo.novelty import Novelty
+from sources.klaviyo.extract.uniqueness import Uniqueness
 from sources.klaviyo.windows import Window
 
 T0 = datetime(2026, 6, 1, tzinfo=UTC)
@@ -30,9 +30,9 @@ def page(of: Sequence[Row]) -> pa.Table:
 
 def accepted(of: Sequence[Sequence[Row]]) -> list[Row]:
     """The rows of the pages up to the first that does not hold."""
-    novelty, found = Novelty("id", "at"), list[Row]()
+    uniqueness, found = Uniqueness("id", "at"), list[Row]()
     for one in of:
-        if not novelty.holds(page(one), WINDOW):
+        if not uniqueness.holds(page(one), WINDOW):
             break
         found += one
     return found
@@ -62,26 +62,26 @@ def test_pages_in_order_are_new_however_many_rows_share_a_second(halves: list[in
 
 
 def test_a_record_that_comes_again_pages_later_in_the_same_second_is_noticed() -> None:
-    novelty = Novelty("id", "at")
+    uniqueness = Uniqueness("id", "at")
     for one in ([("a", 1), ("b", 2)], [("c", 2)], [("d", 3)]):
-        assert novelty.holds(page(one), WINDOW)
-    assert not novelty.holds(page([("b", 2), ("e", 3)]), WINDOW)
+        assert uniqueness.holds(page(one), WINDOW)
+    assert not uniqueness.holds(page([("b", 2), ("e", 3)]), WINDOW)
 
 
 def test_a_record_of_the_last_second_that_comes_again_with_a_later_moment_is_noticed() -> None:
-    novelty = Novelty("id", "at")
-    assert novelty.holds(page([("a", 1), ("b", 2)]), WINDOW)
-    assert not novelty.holds(page([("c", 4), ("b", 6)]), WINDOW)
+    uniqueness = Uniqueness("id", "at")
+    assert uniqueness.holds(page([("a", 1), ("b", 2)]), WINDOW)
+    assert not uniqueness.holds(page([("c", 4), ("b", 6)]), WINDOW)
 
 
 def test_a_page_that_goes_back_is_not_new() -> None:
-    novelty = Novelty("id", "at")
-    assert novelty.holds(page([("a", 4)]), WINDOW)
-    assert not novelty.holds(page([("b", 3), ("c", 6)]), WINDOW)
+    uniqueness = Uniqueness("id", "at")
+    assert uniqueness.holds(page([("a", 4)]), WINDOW)
+    assert not uniqueness.holds(page([("b", 3), ("c", 6)]), WINDOW)
 
 
 def test_a_page_without_rows_says_nothing() -> None:
-    novelty = Novelty("id", "at")
-    assert novelty.holds(page([]), WINDOW)
-    assert novelty.holds(page([("a", 0)]), WINDOW)
-    assert novelty.holds(page([]), WINDOW)
+    uniqueness = Uniqueness("id", "at")
+    assert uniqueness.holds(page([]), WINDOW)
+    assert uniqueness.holds(page([("a", 0)]), WINDOW)
+    assert uniqueness.holds(page([]), WINDOW)

@@ -11,18 +11,23 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from pipelines.klaviyo_check import check
-from pipelines.klaviyo_cost import ReportCost, cost_of
 from sandbox import Account
-from sources.klaviyo import query, shape
-from sources.klaviyo.endpoints import endpoints
-from sources.klaviyo.engine import Read
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.model import XS, Parent
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.cli.check import check
+from sources.klaviyo.config.build import build
+from sources.klaviyo.config.raw_settings import RawSettings
+from sources.klaviyo.config.report_facts import facts
+from sources.klaviyo.config.settings import Settings
+from sources.klaviyo.decode.parents import parents, records_span
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.planning import Plan, plan_report
-from sources.klaviyo.reports import facts, is_windowed, lineage, reports, windows_endpoint
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.settings import Raw, Settings, build
-from sources.klaviyo.spec import XS, Parent
+from sources.klaviyo.extract.stream import Stream
+from sources.klaviyo.extract.tuning import DEFAULT as DEFAULT_TUNING
+from sources.klaviyo.http import query
+from sources.klaviyo.plan.estimate import ReportCost, cost_of
+from sources.klaviyo.plan.plan import Plan, plan_report
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, home, small_account
 
@@ -31,7 +36,9 @@ DEFAULT = [name for name, report in REPORTS.items() if report.on_by_default]
 
 
 def settings(**values: Any) -> Settings:
-    return build(Raw({"api_key": "pk_test", "start_date": "2026-05-01", **values}), facts(DEFAULT_REVISION), NOW)
+    return build(
+        RawSettings({"api_key": "pk_test", "start_date": "2026-05-01", **values}), facts(DEFAULT_REVISION), NOW
+    )
 
 
 def plans(*names: str, **values: Any) -> list[Plan]:
@@ -43,9 +50,9 @@ def cost(name: str, **values: Any) -> ReportCost:
     return cost_of(plans(name, **values)).reports[0]
 
 
-def read_of(name: str) -> Read:
+def stream_of(name: str) -> Stream:
     (plan,) = plans(name)
-    return Read(plan.report, plan.settings, plan.windows, threading.RLock())
+    return Stream(plan, threading.RLock(), DEFAULT_TUNING)
 
 
 # --- which are loaded
@@ -73,20 +80,20 @@ def test_no_report_is_called_all() -> None:
 
 
 def test_a_report_is_read_from_its_first_parents_down() -> None:
-    assert [e.name for e in lineage(REPORTS["source_mappings"])] == [
+    assert [e.name for e in REPORTS["source_mappings"].lineage] == [
         "object_types",
         "object_schemas",
         "source_mappings",
     ]
-    assert [e.name for e in lineage(REPORTS["flow_messages"])] == ["flows", "flow_messages"]
-    assert [e.name for e in lineage(REPORTS["events"])] == ["events"]
+    assert [e.name for e in REPORTS["flow_messages"].lineage] == ["flows", "flow_messages"]
+    assert [e.name for e in REPORTS["events"].lineage] == ["events"]
 
 
 def test_the_period_bounds_the_first_endpoint_that_has_a_date() -> None:
-    assert windows_endpoint(REPORTS["form_versions"]).name == "forms"
-    assert windows_endpoint(REPORTS["object_ingestion_logs"]).name == "object_ingestion_logs"
-    assert windows_endpoint(REPORTS["coupon_codes"]).name == "coupons"
-    windowed = {name for name in truth.OPTIONAL if is_windowed(REPORTS[name])}
+    assert REPORTS["form_versions"].dated_endpoint.name == "forms"
+    assert REPORTS["object_ingestion_logs"].dated_endpoint.name == "object_ingestion_logs"
+    assert REPORTS["coupon_codes"].dated_endpoint.name == "coupons"
+    windowed = {name for name in truth.OPTIONAL if REPORTS[name].is_windowed}
     assert windowed == set(truth.OPTIONAL) & set(truth.PERIODS)
 
 
@@ -94,21 +101,21 @@ def test_counts_of_members_are_read_of_all_lists_since_joining_does_not_move_the
     assert ENDPOINTS["lists"].cursor is not None
     (plan,) = plans("list_profile_counts")
     assert plan.whole
-    assert [first.path for first in read_of("list_profile_counts").first] == [
+    assert [first.path for first in stream_of("list_profile_counts").first] == [
         "/api/lists?sort=updated&page%5Bsize%5D=10"
     ]
 
 
 def test_what_lowers_the_rate_lowers_it_for_reports_that_always_ask_for_it() -> None:
-    assert read_of("list_profile_counts").rate == XS
-    assert read_of("list_profiles").rate == ENDPOINTS["list_profiles"].rate
+    assert stream_of("list_profile_counts").report.rate == XS
+    assert stream_of("list_profiles").report.rate == ENDPOINTS["list_profiles"].rate
 
 
 def test_what_cannot_be_split_is_read_by_one_thread() -> None:
-    assert read_of("catalog_items").threads == 1
-    assert read_of("web_feeds").threads > 1
-    assert read_of("catalog_category_items").threads > 10
-    assert read_of("flows").threads == 2
+    assert stream_of("catalog_items").threads == 1
+    assert stream_of("web_feeds").threads > 1
+    assert stream_of("catalog_category_items").threads > 10
+    assert stream_of("flows").threads == 2
 
 
 # --- requests
@@ -122,7 +129,7 @@ def test_a_parent_named_by_a_filter_is_quoted_and_leaves_the_path_alone() -> Non
 
 
 def test_included_parents_are_asked_for_with_the_records_that_include_them() -> None:
-    paths = [parse_qs(urlsplit(first.path).query) for first in read_of("flow_messages").first]
+    paths = [parse_qs(urlsplit(first.path).query) for first in stream_of("flow_messages").first]
     assert [path["include"] for path in paths] == [["flow-actions"], ["flow-actions"]]
     assert {path["filter"][0].partition("),")[0] for path in paths} == {"equals(archived,false", "equals(archived,true"}
 
@@ -141,19 +148,19 @@ def test_parents_can_be_included_records_and_those_without_children_are_left_out
     ]
     parent = ENDPOINTS["flow_messages"].parent
     assert parent is not None
-    found = shape.parents(page(data=[{"type": "flow", "id": "9"}], included=actions), parent)
+    found = parents(page(data=[{"type": "flow", "id": "9"}], included=actions), parent)
     assert found == [(identity, {"flow_action_id": identity}) for identity in ("1", "4", "5")]
-    assert shape.parents(page(data=[]), parent) == []
-    assert shape.parents(page(data=[{"type": "list", "id": "9"}]), Parent("lists", {})) == [("9", {})]
+    assert parents(page(data=[]), parent) == []
+    assert parents(page(data=[{"type": "list", "id": "9"}]), Parent("lists", {})) == [("9", {})]
 
 
 def test_a_page_whose_rows_are_included_records_is_placed_in_time_by_its_records() -> None:
     first, last = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 3, tzinfo=UTC)
     moments = [first.isoformat(), None, "2026-05-02 10:00:00.5+00:00", last.isoformat()]
     records = [{"type": "profile", "id": "1", "attributes": {"updated": moment}} for moment in moments]
-    assert shape.records_span(page(data=records), "updated") == (first, last, True)
-    assert shape.records_span(page(data=records[::-1]), "updated") == (first, last, False)
-    assert shape.records_span(page(data=[]), "updated") == (None, None, True)
+    assert records_span(page(data=records), "updated") == (first, last, True)
+    assert records_span(page(data=records[::-1]), "updated") == (first, last, False)
+    assert records_span(page(data=[]), "updated") == (None, None, True)
 
 
 # --- what they cost

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipelines.klaviyo_cost import cost_of
-from sources.klaviyo.each import EachShaper, deletions, standing
-from sources.klaviyo.planning import plan_report
-from sources.klaviyo.reports import contract_of, reports
-from sources.klaviyo.revisions import DEFAULT_REVISION
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.decode.nested import NestedShaper, deletions, standing
+from sources.klaviyo.plan.estimate import cost_of
+from sources.klaviyo.plan.plan import plan_report
 from tests.journeys import NOW, FakeClock, Journey, home, small_account
 
 MARKETING = {"consent": "SUBSCRIBED", "consent_timestamp": "2026-06-01T00:00:00+00:00"}
@@ -105,11 +105,11 @@ def test_everything_read_anew_holds_no_order_to_delete(journey: Journey) -> None
     assert outcome.rows == 1
 
 
-def shaped(report: str, *records: Any, list_id: str | None = None) -> tuple[list[dict[str, Any]], EachShaper, Any]:
+def shaped(report: str, *records: Any, list_id: str | None = None) -> tuple[list[dict[str, Any]], NestedShaper, Any]:
     """The rows out of a page, and what fitted no column."""
-    each = reports(DEFAULT_REVISION)[report].each
+    each = reports(DEFAULT_REVISION)[report].nested
     assert each is not None
-    shaper = EachShaper(contract_of(reports(DEFAULT_REVISION)[report]), each)
+    shaper = NestedShaper(reports(DEFAULT_REVISION)[report].contract, each)
     result = shaper.shape(msgspec.json.encode({"data": records}), {"list_id": list_id})
     return standing(result.table).to_pylist(), shaper, result
 

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from sources.klaviyo import client, shape
-from sources.klaviyo.shape import Shaped, Shaper, next_link
+from sources.klaviyo import jsonapi
+from sources.klaviyo.decode.records import Shaper
+from sources.klaviyo.decode.tables import Shaped
+from sources.klaviyo.http import client
+from sources.klaviyo.jsonapi import next_link
 from tests.journeys import KEY, START, FakeClock, Journey, home, small_account
 
 EVENTS = 6000
@@ -89,7 +92,7 @@ def test_nothing_new_costs_no_request(journey: Journey, counts: Counter[str]) ->
 
 def test_the_collector_has_nothing_to_walk_in_a_decoded_page(journey: Journey) -> None:
     # It took half of the time of decoding.
-    for kind in (shape._Ref, shape._ToOne, shape._ToMany, shape._Page, shape._ListPage):
+    for kind in (jsonapi.Ref, jsonapi.ToOne, jsonapi.ToMany, jsonapi.Page, jsonapi.ListPage):
         assert kind.__struct_config__.gc is False
 
 
@@ -105,7 +108,7 @@ _main()
     done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=folder)
     assert done.stdout
     imported = set(done.stderr.split())
-    assert {"dlt", "pipelines"} < imported
+    assert {"dlt", "dlt_klaviyo"} < imported
     return imported
 
 
@@ -113,8 +116,8 @@ _main()
 def test_a_command_that_reads_no_rows_imports_nothing_that_does(command: list[str], tmp_path: Path) -> None:
     imported = imported_by(tmp_path, *command)
     assert imported & {"pyarrow", "numpy", "pandas", "duckdb"} == set()
-    # A help says what can be typed, and asks nobody for it.
-    assert ("sources" in imported) is (command != ["run", "--help"])
+    # A help says what can be typed, and looks nothing up for it.
+    assert ("msgspec" in imported) is (command != ["run", "--help"])
 
 
 def test_a_plan_asks_duckdb_for_the_state_and_imports_neither_arrow_nor_pandas(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo import periods
-from sources.klaviyo.spec import Interval
+from sources.klaviyo import calendar as periods
+from sources.klaviyo.calendar import Interval
 from sources.klaviyo.windows import Window, intersection, subtract
 
 NEW_YORK = ZoneInfo("America/New_York")

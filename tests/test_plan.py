@@ -11,7 +11,7 @@ import dlt
 import duckdb
 import pytest
 
-from pipelines.klaviyo_plan import _stored, plan
+from sources.klaviyo.load.stored_state import _stored, plan
 from sources.klaviyo.windows import Window
 from tests.journeys import FakeClock, Journey, home, small_account
 

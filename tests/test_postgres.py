@@ -13,11 +13,11 @@ from typing import Any
 import dlt
 import pytest
 
-from pipelines.klaviyo_open import load_settings, open_pipeline
-from pipelines.klaviyo_run import run
 from sandbox import Account, Sandbox
-from sources.klaviyo.reports import reports
-from sources.klaviyo.revisions import DEFAULT_REVISION
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.load.pipeline import load_settings, open_pipeline
+from sources.klaviyo.load.runner import run
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, home, small_account
 from tests.test_analytics_journeys import MESSAGES, FastClock, is_true, made_up

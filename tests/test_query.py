@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo import query
-from sources.klaviyo.endpoints import endpoints
-from sources.klaviyo.revisions import DEFAULT_REVISION
-from sources.klaviyo.shape import without
-from sources.klaviyo.spec import Cursor, Ops, Variant
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.model import Cursor, Ops, Variant
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.config import filter_grammar
+from sources.klaviyo.decode.tables import without
+from sources.klaviyo.http import query
 from sources.klaviyo.windows import BEGINNING, END_OF_TIME, EVERYTHING, Window
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -235,9 +236,9 @@ def test_every_endpoint_of_the_table_gets_a_url_that_names_its_path() -> None:
     ],
 )
 def test_a_filter_falls_into_its_conditions(text: str, conditions: list[tuple[object, ...]]) -> None:
-    found = query.parse(text)
+    found = filter_grammar.parse(text)
     assert [(one.op, one.field, one.values, one.many) for one in found] == conditions
-    again = query.parse(",".join(one.text for one in found))
+    again = filter_grammar.parse(",".join(one.text for one in found))
     assert again == found
 
 
@@ -257,4 +258,4 @@ def test_a_filter_falls_into_its_conditions(text: str, conditions: list[tuple[ob
 )
 def test_what_is_no_filter_is_named_with_its_place(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        query.parse(text)
+        filter_grammar.parse(text)

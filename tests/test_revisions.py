@@ -10,18 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from sources.klaviyo import contracts
-from sources.klaviyo.contracts import load_contract
-from sources.klaviyo.custom import settings_from
-from sources.klaviyo.endpoints import _TABLE as ENDPOINT_ROWS
-from sources.klaviyo.endpoints import endpoints
+from sources.klaviyo.catalog import contracts
+from sources.klaviyo.catalog.contracts import load_contract
+from sources.klaviyo.catalog.endpoints import _TABLE as ENDPOINT_ROWS
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.reports import _REPORTS as REPORT_ROWS
+from sources.klaviyo.catalog.reports import REPORT_SPANS, reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION, REVISIONS, ending, rows_of, span
+from sources.klaviyo.config.build import build, settings_from
+from sources.klaviyo.config.raw_settings import RawSettings
+from sources.klaviyo.config.report_facts import ReportFacts, facts
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.reports import _REPORTS as REPORT_ROWS
-from sources.klaviyo.reports import REPORT_SPANS, contract_of, facts, reports
-from sources.klaviyo.resources import Run
-from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS, ending, rows_of, span
-from sources.klaviyo.settings import Raw, ReportFacts, build
+from sources.klaviyo.load.prepare import Run
 from tests.journeys import FakeClock
+from tools.columns import bundled
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 OLD, NEW = "2026-07-15", "2026-10-15"
@@ -83,14 +85,14 @@ def test_a_row_names_revisions_that_are_known() -> None:
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_every_report_reads_an_endpoint_of_its_revision_and_knows_which_that_is(revision: str) -> None:
     for name, report in reports(revision).items():
-        assert report.endpoint in endpoints(revision), name
+        assert report.endpoint is endpoints(revision)[report.endpoint.name], name
         assert report.revision == revision
 
 
 @pytest.mark.parametrize("name", REPORT_SPANS)
 def test_a_table_has_the_same_columns_under_every_revision(name: str) -> None:
     shown = {
-        tuple((column.name, column.data_type) for column in contract_of(reports(revision)[name]).columns)
+        tuple((column.name, column.data_type) for column in reports(revision)[name].contract.columns)
         for revision in REVISIONS
         if name in reports(revision)
     }
@@ -111,7 +113,9 @@ columns:
 """,
         encoding="utf-8",
     )
-    monkeypatch.setattr(contracts, "SCHEMAS", tmp_path)
+    bundle = tmp_path / "columns.json"
+    bundle.write_text(bundled(tmp_path), encoding="utf-8")
+    monkeypatch.setattr(contracts, "BUNDLE", bundle)
 
     def paths(revision: str) -> list[str]:
         return [column.path for column in load_contract("things", revision).columns][:-1]
@@ -126,7 +130,7 @@ columns:
 
 def settings_error(facts: dict[str, ReportFacts], **values: object) -> str:
     with pytest.raises(ConfigError) as caught:
-        build(Raw({"api_key": "pk_1", "start_date": "2026-01-01", **values}), facts, NOW)
+        build(RawSettings({"api_key": "pk_1", "start_date": "2026-01-01", **values}), facts, NOW)
     return str(caught.value)
 
 
@@ -141,20 +145,20 @@ def test_a_report_of_another_revision_is_refused_with_which_has_it() -> None:
 def test_all_and_the_default_are_what_the_chosen_revision_has() -> None:
     known = {"profiles": ReportFacts(), "later": ReportFacts(exists="since 2026-10-15")}
     for chosen in (None, ["all"]):
-        made = build(Raw({"api_key": "pk_1", "reports": chosen}), known, NOW)
+        made = build(RawSettings({"api_key": "pk_1", "reports": chosen}), known, NOW)
         assert list(made.reports) == ["profiles"]
     assert settings_error(known, reports=["latter"]).endswith("Allowed: profiles, all.")
 
 
 def test_settings_of_a_report_of_another_revision_do_no_harm() -> None:
     known = {"profiles": ReportFacts(), "later": ReportFacts(exists="since 2026-10-15")}
-    made = build(Raw({"api_key": "pk_1", "later": {"lookback_days": 3}}), known, NOW)
+    made = build(RawSettings({"api_key": "pk_1", "later": {"lookback_days": 3}}), known, NOW)
     assert list(made.reports) == ["profiles"]
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_every_revision_can_be_chosen_and_brings_its_reports(revision: str) -> None:
-    raw = Raw({"api_key": "pk_1", "start_date": "2026-01-01", "revision": revision, "reports": ["all"]})
+    raw = RawSettings({"api_key": "pk_1", "start_date": "2026-01-01", "revision": revision, "reports": ["all"]})
     made = settings_from(raw, NOW)
     assert made.revision == revision
     assert list(made.reports) == [name for name, fact in facts(revision).items() if not fact.exists]
@@ -165,17 +169,17 @@ def test_every_revision_can_be_chosen_and_brings_its_reports(revision: str) -> N
 def test_a_custom_report_is_held_to_the_chosen_revision(endpoint: str) -> None:
     table = {"endpoint": endpoint, "extract": "all"}
     raw = {"api_key": "pk_1", "reports": ["mine"], "custom_reports": {"mine": table}}
-    assert settings_from(Raw({**raw, "revision": NEW}), NOW).custom["mine"].revision == NEW
+    assert settings_from(RawSettings({**raw, "revision": NEW}), NOW).custom["mine"].revision == NEW
     with pytest.raises(ConfigError, match=r"unknown under revision 2026-07-15; 2026-10-15 has it\. Allowed: "):
-        settings_from(Raw({**raw, "revision": OLD}), NOW)
+        settings_from(RawSettings({**raw, "revision": OLD}), NOW)
 
 
 def test_a_filter_of_a_custom_report_is_held_to_the_chosen_revision() -> None:
     table = {"endpoint": "campaigns", "filter": 'equals(messages.channel,"sms")', "extract": "all"}
     raw = {"api_key": "pk_1", "reports": ["mine"], "custom_reports": {"mine": table}}
-    settings_from(Raw({**raw, "revision": OLD}), NOW)
+    settings_from(RawSettings({**raw, "revision": OLD}), NOW)
     with pytest.raises(ConfigError, match=r'unknown "messages\.channel"'):
-        settings_from(Raw({**raw, "revision": NEW}), NOW)
+        settings_from(RawSettings({**raw, "revision": NEW}), NOW)
 
 
 # The end of a revision
@@ -200,9 +204,9 @@ def test_a_revision_near_its_end_is_warned_about(
     now: datetime, told: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert ending(OLD, now) == told
-    made = build(Raw({"api_key": "pk_1", "revision": OLD}), {"profiles": ReportFacts()}, now)
+    made = build(RawSettings({"api_key": "pk_1", "revision": OLD}), {"profiles": ReportFacts()}, now)
     with caplog.at_level(logging.WARNING, "klaviyo"):
-        Run(made, clock=FakeClock(now)).engine.close()
+        Run(made, clock=FakeClock(now)).close()
     assert caplog.messages == ([told] if told else [])
 
 

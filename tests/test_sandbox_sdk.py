@@ -232,8 +232,8 @@ def test_the_rules_know_the_page_sizes_limits_and_scopes_of_klaviyo() -> None:
     assert told["/api/metrics"] == (200, 200, False, 10, 150, ("metrics:read",))
     assert told["/api/lists/{id}/profiles"] == (20, 100, True, 75, 750, ("lists:read", "profiles:read"))
     assert told["/api/templates"][:3] == (10, 10, True)
-    dearer = RULES.endpoint("/api/profiles").variants[0]
-    assert (dearer.parameter, dearer.value, dearer.burst, dearer.steady) == (
+    rate_overrides = RULES.endpoint("/api/profiles").variants[0]
+    assert (rate_overrides.parameter, rate_overrides.value, rate_overrides.burst, rate_overrides.steady) == (
         "additional-fields[profile]",
         "predictive_analytics",
         10,

@@ -1,6 +1,6 @@
 """The tables of endpoints and reports against what Klaviyo's official SDK says of the API.
 
-`sources/klaviyo/api/<revision>.json` holds the SDK's facts, one file a revision; the SDK of each must still say what
+`sources/klaviyo/catalog/data/<revision>.json` holds the SDK's facts, one file a revision; the SDK of each must still say what
 its file does (`test_every_sdk.py` asks those that are not installed). Every row of the tables must agree with the facts, and every collection that one can read needs a row, or
 a reason in `UNREAD`. A complaint names the row and the field, what each side says and what to do. When Klaviyo ships a
 revision: install its SDK, put the one before beside it (in the Makefile), run `python -m tests.sdk_facts`, add the
@@ -17,14 +17,25 @@ from typing import Any
 
 import pytest
 
-from sources.klaviyo.api_facts import FOLDER, ApiFacts, FilterField, facts, revisions
-from sources.klaviyo.endpoints import endpoints
-from sources.klaviyo.reports import reports
-from sources.klaviyo.revisions import REVISIONS
-from sources.klaviyo.spec import Analytics, Cursor, Endpoint, Grammar, Ops, Parent, Rate, Report, Variant
+from sources.klaviyo.catalog.capabilities import FOLDER, Capabilities, FilterField, capabilities, revisions
+from sources.klaviyo.catalog.endpoints import endpoints
+from sources.klaviyo.catalog.model import (
+    Analytics,
+    AnalyticsApi,
+    Cursor,
+    Endpoint,
+    Ops,
+    Parent,
+    Rate,
+    ReportRow,
+    Variant,
+)
+from sources.klaviyo.catalog.reports import _REPORTS as REPORT_ROWS
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import REVISIONS, rows_of
 from tests import sdks
 
-Api = Mapping[str, ApiFacts]
+Api = Mapping[str, Capabilities]
 
 REGENERATE = "run `python -m tests.sdk_facts` and read the diff"
 
@@ -113,16 +124,16 @@ def endpoint_complaints(row: Endpoint, api: Api, rows: Mapping[str, Endpoint]) -
         found.append(complaint("type", row.type, known.type))
     if row.rate != known.rate:
         found.append(complaint("rate", row.rate, known.rate))
-    above = api.get(rows[row.parent.endpoint].path) if row.parent and row.parent.filter else None
-    wanted = {*known.scopes, *(above.scopes if above else ())}
-    if {*row.scopes} != wanted:
-        found.append(complaint("scopes", (*sorted(row.scopes),), (*sorted(wanted),)))
+    if {*row.scopes} != {*known.scopes}:
+        found.append(complaint("scopes", (*sorted(row.scopes),), (*sorted(known.scopes),)))
     greatest = known.page_size.max if known.page_size else None
     if row.page_size != greatest:
         found.append(complaint("page_size", row.page_size, greatest))
-    dearer = {each.value: each.rate for each in known.dearer if each.parameter == f"additional-fields[{known.type}]"}
-    if dict(row.dearer) != dearer:
-        found.append(complaint("dearer", dict(row.dearer), dearer))
+    rate_overrides = {
+        each.value: each.rate for each in known.rate_overrides if each.parameter == f"additional-fields[{known.type}]"
+    }
+    if dict(row.rate_overrides) != rate_overrides:
+        found.append(complaint("rate_overrides", dict(row.rate_overrides), rate_overrides))
 
     by_date = {field: ops for field, told in known.filters.items() if (ops := comparison(field, told))}
     offered = {field: ops.name for field, ops in by_date.items()} or None
@@ -169,16 +180,16 @@ def endpoint_complaints(row: Endpoint, api: Api, rows: Mapping[str, Endpoint]) -
     return found
 
 
-def body_complaints(row: Endpoint, analytics: Analytics, known: ApiFacts) -> list[str]:
+def body_complaints(row: Endpoint, analytics: Analytics, known: Capabilities) -> list[str]:
     """What a row says of the body that its endpoint takes and the SDK does not."""
 
     def complaint(field: str, ours: Any, theirs: Any) -> str:
         return f"{row.name}.analytics.{field}: {ours} in endpoints.py, {theirs} by the SDK"
 
     body, found = known.body, []
-    reports = analytics.grammar is Grammar.REPORT
+    reports = analytics.api is AnalyticsApi.REPORT
     if reports is not ("timeframe" in body):
-        found.append(complaint("grammar", analytics.grammar.name, sorted(body)))
+        found.append(complaint("api", analytics.api.name, sorted(body)))
     if analytics.series is not ("interval" in body):
         found.append(complaint("series", analytics.series, sorted(body)))
     words = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"} if reports else {}
@@ -215,7 +226,7 @@ def parent_complaints(row: Endpoint, parent: Parent, api: Api, rows: Mapping[str
     return found
 
 
-def report_complaints(report: Report, api: Api, rows: Mapping[str, Endpoint]) -> list[str]:
+def report_complaints(report: ReportRow, api: Api, rows: Mapping[str, Endpoint]) -> list[str]:
     """What a report asks for and the SDK's endpoint does not offer."""
     known = api.get(rows[report.endpoint].path)
     if known is None:
@@ -283,7 +294,7 @@ def test_the_installed_sdk_still_says_what_its_file_does() -> None:
 
 
 def test_every_fact_in_the_files_is_read() -> None:
-    names = {field.name for field in fields(ApiFacts)} - {"fields"}
+    names = {field.name for field in fields(Capabilities)} - {"fields"}
     for revision in revisions():
         written = json.loads((FOLDER / f"{revision}.json").read_bytes())
         assert written["revision"] == revision
@@ -300,25 +311,36 @@ def test_every_supported_revision_has_its_facts() -> None:
 @pytest.mark.parametrize(("name", "revision"), [(name, each) for each in REVISIONS for name in endpoints(each)])
 def test_a_row_of_the_endpoint_table_agrees_with_the_sdk(name: str, revision: str) -> None:
     rows = endpoints(revision)
-    assert endpoint_complaints(rows[name], facts(revision), rows) == []
+    assert endpoint_complaints(rows[name], capabilities(revision), rows) == []
 
 
 @pytest.mark.parametrize(("name", "revision"), [(name, each) for each in REVISIONS for name in reports(each)])
 def test_a_report_asks_for_what_its_endpoint_offers(name: str, revision: str) -> None:
-    assert report_complaints(reports(revision)[name], facts(revision), endpoints(revision)) == []
+    assert report_complaints(rows_of(revision, REPORT_ROWS)[name], capabilities(revision), endpoints(revision)) == []
 
 
 # The gaps
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
+def test_a_key_needs_the_scopes_of_everything_that_is_asked_for_a_report(revision: str) -> None:
+    api = capabilities(revision)
+    for report in reports(revision).values():
+        asked = [*report.lineage, *([report.lookup.endpoint] if report.lookup else ())]
+        wanted = {scope for endpoint in asked for scope in api[endpoint.path].scopes}
+        if report.endpoint.analytics is not None:
+            wanted |= {"accounts:read", *(["metrics:read"] if report.endpoint.analytics.default_metric else [])}
+        assert {*report.scopes} == wanted, report.name
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
 def test_everything_that_one_can_read_has_a_row_or_a_reason(revision: str) -> None:
-    gaps = [path for path in unread(facts(revision), endpoints(revision)) if path not in UNREAD]
+    gaps = [path for path in unread(capabilities(revision), endpoints(revision)) if path not in UNREAD]
     assert gaps == [], "add a row to endpoints.py and a report, or a reason to UNREAD in this test"
 
 
 def test_every_reason_is_still_needed() -> None:
-    still = {path for revision in REVISIONS for path in unread(facts(revision), endpoints(revision))}
+    still = {path for revision in REVISIONS for path in unread(capabilities(revision), endpoints(revision))}
     assert sorted({*UNREAD} - still) == [], "has a row now, or is gone: delete the reason"
     without = {name for revision in REVISIONS for name, row in endpoints(revision).items() if row.cursor is None}
     assert sorted({*NO_CURSOR} - without) == []
@@ -336,7 +358,11 @@ def test_every_reason_is_still_needed() -> None:
         ("metrics", {"page_size": 100}, "metrics.page_size: 100 in endpoints.py, None by the SDK"),
         ("lists", {"rate": Rate(10, 150)}, "lists.rate: Rate(burst=10, steady=150, daily=None) in endpoints.py, Rate("),
         ("tags", {"scopes": ("profiles:read",)}, "tags.scopes: ('profiles:read',) in endpoints.py, ('tags:read',) by"),
-        ("profiles", {"dearer": {}}, "profiles.dearer: {} in endpoints.py, {'predictive_analytics': Rate(burst=10,"),
+        (
+            "profiles",
+            {"rate_overrides": {}},
+            "profiles.rate_overrides: {} in endpoints.py, {'predictive_analytics': Rate(burst=10,",
+        ),
         ("profiles", {"cursor": None}, "profiles.cursor: None in endpoints.py, {'created': 'STRICT',"),
         (
             "events",
@@ -385,7 +411,7 @@ def test_every_reason_is_still_needed() -> None:
 )
 def test_an_altered_row_is_named_with_both_values(name: str, change: dict[str, Any], complaint: str) -> None:
     rows = endpoints("2026-07-15")
-    found = endpoint_complaints(replace(rows[name], **change), facts("2026-07-15"), rows)
+    found = endpoint_complaints(replace(rows[name], **change), capabilities("2026-07-15"), rows)
     assert [text[: len(complaint)] for text in found] == [complaint]
 
 
@@ -413,8 +439,8 @@ def test_an_altered_row_is_named_with_both_values(name: str, change: dict[str, A
     ],
 )
 def test_an_altered_report_is_named_with_both_values(name: str, change: dict[str, Any], complaint: str) -> None:
-    row = replace(reports("2026-07-15")[name], **change)
-    found = report_complaints(row, facts("2026-07-15"), endpoints("2026-07-15"))
+    row = replace(rows_of("2026-07-15", REPORT_ROWS)[name], **change)
+    found = report_complaints(row, capabilities("2026-07-15"), endpoints("2026-07-15"))
     assert [text[: len(complaint)] for text in found] == [complaint]
 
 
@@ -430,15 +456,15 @@ def test_an_altered_report_is_named_with_both_values(name: str, change: dict[str
     ],
 )
 def test_a_lookup_that_cannot_be_is_named(change: dict[str, Any], complaint: str) -> None:
-    row = replace(reports("2026-10-15")["campaigns"], **change)
-    found = report_complaints(row, facts("2026-10-15"), endpoints("2026-10-15"))
+    row = replace(rows_of("2026-10-15", REPORT_ROWS)["campaigns"], **change)
+    found = report_complaints(row, capabilities("2026-10-15"), endpoints("2026-10-15"))
     assert [text[: len(complaint)] for text in found] == [complaint]
 
 
 def test_a_filter_value_that_the_sdk_does_not_list_is_named() -> None:
     rows = endpoints("2026-10-15")
     row = replace(rows["forms"], variants=(Variant('equals(status,"open")'),))
-    assert endpoint_complaints(row, facts("2026-10-15"), rows) == [
+    assert endpoint_complaints(row, capabilities("2026-10-15"), rows) == [
         "forms.variants: status 'open' in endpoints.py, ('live', 'draft') by the SDK: take one of these values"
     ]
 
@@ -448,7 +474,7 @@ def test_a_row_that_is_taken_away_leaves_a_gap_or_is_read_by_a_sibling(name: str
     rows = endpoints("2026-07-15")
     rest = {row.name: row for row in rows.values() if row.name != name}
     expected = [] if name == "catalog_category_items" else [rows[name].path]
-    assert [path for path in unread(facts("2026-07-15"), rest) if path not in UNREAD] == expected
+    assert [path for path in unread(capabilities("2026-07-15"), rest) if path not in UNREAD] == expected
 
 
 @pytest.mark.parametrize(

@@ -12,21 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.reports import facts, reports
-from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS
-from sources.klaviyo.settings import (
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION, REVISIONS
+from sources.klaviyo.config.build import build
+from sources.klaviyo.config.parse import DEFAULT_BASE_URL
+from sources.klaviyo.config.raw_settings import RawSettings, nearest
+from sources.klaviyo.config.report_facts import facts
+from sources.klaviyo.config.settings import (
     ACCOUNT_SETTINGS,
-    DEFAULT_BASE_URL,
     REPORT_SETTINGS,
     VISIBILITY_LAG,
     Period,
-    Raw,
     ReportSettings,
     Settings,
-    build,
-    nearest,
 )
+from sources.klaviyo.errors import ConfigError
 from sources.klaviyo.windows import BEGINNING, SplitBy, Window
 
 KEY = "pk_0123456789abcdef"
@@ -38,7 +38,7 @@ REPORTS = reports(DEFAULT_REVISION)
 
 
 def made(values: Mapping[str, Any], origins: Mapping[str, str] | None = None, now: datetime = NOW) -> Settings:
-    return build(Raw({"api_key": KEY, "start_date": "2026-01-01", **values}, origins), FACTS, now)
+    return build(RawSettings({"api_key": KEY, "start_date": "2026-01-01", **values}, origins), FACTS, now)
 
 
 def events(values: Mapping[str, Any], now: datetime = NOW) -> ReportSettings:
@@ -84,7 +84,7 @@ def test_a_key_and_a_start_date_are_enough() -> None:
 
 
 def test_the_documented_defaults_are_the_real_ones() -> None:
-    documented = {name: default for name, (default, _, _) in {**ACCOUNT_SETTINGS, **REPORT_SETTINGS}.items()}
+    documented = {one.name: one.default for one in (*ACCOUNT_SETTINGS.values(), *REPORT_SETTINGS.values())}
     given_nothing = made({})
     given_defaults = made({name: default for name, default in documented.items() if default is not None})
     assert given_defaults == given_nothing

@@ -18,11 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sources.klaviyo.contracts import EXTRA, ROW_VERSION, Contract, load_contract
+from sources.klaviyo.catalog.contracts import EXTRA, ROW_VERSION, Contract, load_contract
+from sources.klaviyo.catalog.model import Parent
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.decode.parents import parents
+from sources.klaviyo.decode.records import Shaper
+from sources.klaviyo.decode.tables import Shaped, span, without
 from sources.klaviyo.errors import ContractViolation, TransientError
-from sources.klaviyo.reports import endpoint_of, reports
-from sources.klaviyo.shape import Shaped, Shaper, mended, next_link, parents, span, without
-from sources.klaviyo.spec import Parent
+from sources.klaviyo.jsonapi import mended, next_link
 from sources.klaviyo.windows import Window
 
 #: The one whose campaign messages are included rows; what another one does otherwise is in test_lookups and test_truth.
@@ -32,7 +35,7 @@ REVISION = "2026-07-15"
 REPORTS = {
     name: report
     for name, report in reports(REVISION).items()
-    if report.each is None and endpoint_of(report).analytics is None
+    if report.nested is None and report.endpoint.analytics is None
 }
 CONTEXT = {"channel": "sms", "list_id": "L1", "segment_id": "S1", "campaign_id": "C1", "segment_name": "VIPs"}
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo import spool
-from sources.klaviyo.spool import Spool
+from sources.klaviyo.extract import spool
+from sources.klaviyo.extract.spool import Spool
+from sources.klaviyo.extract.tuning import DEFAULT, Tuning
 
 T0 = datetime(2026, 6, 1, tzinfo=UTC)
 SCHEMA = pa.schema(
@@ -42,9 +43,14 @@ def tables(of: Sequence[Sequence[Row]]) -> Iterator[pa.Table]:
         yield pa.table([[a for a, _, _ in page], [b for _, b, _ in page], moments, list(numbers)], schema=SCHEMA)
 
 
-def spooled(of: Iterable[pa.Table], newest: str | None = "at", key: Sequence[str] = ("list_id", "id")) -> list[Any]:
+def spooled(
+    of: Iterable[pa.Table],
+    newest: str | None = "at",
+    key: Sequence[str] = ("list_id", "id"),
+    tuning: Tuning = DEFAULT,
+) -> list[Any]:
     """The numbers of the rows that are left, in order."""
-    kept = Spool(SCHEMA, key, newest)
+    kept = Spool(SCHEMA, key, newest, tuning)
     for table in of:
         kept.add(table)
     numbers: list[Any] = []
@@ -78,9 +84,7 @@ def test_keys_that_share_a_hash_are_told_apart(of: list[list[Row]]) -> None:
 
 @given(pages)
 def test_it_does_not_matter_how_rows_are_cut_into_tables_or_batches(of: list[list[Row]]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool, "_ROWS_PER_TABLE", 2)
-        assert spooled(tables(of)) == winners(of, True)
+    assert spooled(tables(of), tuning=Tuning(spool_table_rows=2)) == winners(of, True)
     whole = pa.concat_tables([SCHEMA.empty_table(), *tables(of)])
     assert spooled([whole]) == winners(of, True)
 
@@ -92,10 +96,9 @@ def many(pages: int, rows_per_page: int, distinct: int) -> list[list[Row]]:
     ]
 
 
-def test_beyond_a_few_megabytes_rows_wait_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "_IN_MEMORY_BYTES", 10_000)
+def test_beyond_a_few_megabytes_rows_wait_on_disk() -> None:
     of = many(pages=40, rows_per_page=250, distinct=9_000)
-    kept = Spool(SCHEMA, ["list_id", "id"], "at")
+    kept = Spool(SCHEMA, ["list_id", "id"], "at", Tuning(spool_bytes=10_000))
     assert not on_disk(kept)
     for table in tables(of):
         kept.add(table)
@@ -119,9 +122,8 @@ def test_a_few_rows_never_touch_the_disk() -> None:
     kept.close()
 
 
-def test_tables_come_back_in_handy_sizes_and_not_one_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "_ROWS_PER_TABLE", 100)
-    kept = Spool(SCHEMA, ["list_id", "id"], "at")
+def test_tables_come_back_in_handy_sizes_and_not_one_a_page() -> None:
+    kept = Spool(SCHEMA, ["list_id", "id"], "at", Tuning(spool_table_rows=100))
     for table in tables(many(95, 10, 950)):
         kept.add(table)
     assert [table.num_rows for table in kept.tables()] == [100] * 9 + [50]

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo.state import SOURCE, covered, of_report, remember
+from sources.klaviyo.plan.state import SOURCE, covered, of_report, remember
 from sources.klaviyo.windows import BEGINNING, EVERYTHING, Window, union
 
 BY = "/api/events datetime"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.klaviyo_run import Outcome
 from sandbox import Account
+from sources.klaviyo.load.runner import Outcome
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, home, sql
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.klaviyo_run import Outcome
 from sandbox import Account
-from sources.klaviyo.reports import endpoint_of, reports
-from sources.klaviyo.revisions import DEFAULT_REVISION
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.load.runner import Outcome
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, home, sql
 
@@ -111,9 +111,7 @@ def test_all_stands_for_every_report_those_that_are_off_by_default_too(everythin
     assert list(everything.outcomes) == list(REPORTS)
     off = {name: report for name, report in REPORTS.items() if not report.on_by_default}
     # test_analytics_journeys.py compares those that count.
-    assert sorted(truth.OPTIONAL) == sorted(
-        name for name, report in off.items() if endpoint_of(report).analytics is None
-    )
+    assert sorted(truth.OPTIONAL) == sorted(name for name, report in off.items() if report.endpoint.analytics is None)
 
 
 def test_flow_actions_that_send_nothing_are_not_asked_for_their_messages(everything: Loaded) -> None:

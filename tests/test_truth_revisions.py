@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.klaviyo_run import Outcome
 from sandbox import Account
-from sources.klaviyo.reports import REPORT_SPANS, endpoint_of, reports
-from sources.klaviyo.revisions import DEFAULT_REVISION, REVISIONS
+from sources.klaviyo.catalog.reports import REPORT_SPANS, reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION, REVISIONS
+from sources.klaviyo.load.runner import Outcome
 from tests import truth
 from tests.journeys import NOW, FakeClock, Journey, doubled, home
 
@@ -24,7 +24,7 @@ OTHERS = [revision for revision in REVISIONS if revision != DEFAULT_REVISION]
 
 def compared(revision: str) -> list[str]:
     """The reports that are compared here; test_analytics_journeys.py does those that count."""
-    return [name for name, report in reports(revision).items() if endpoint_of(report).analytics is None]
+    return [name for name, report in reports(revision).items() if report.endpoint.analytics is None]
 
 
 EVERY = [(revision, name) for revision in OTHERS for name in compared(revision)]

@@ -9,8 +9,8 @@ import dlt
 import duckdb
 import pytest
 
-from pipelines.klaviyo_plan import plan
-from pipelines.klaviyo_warehouse import SETTINGS, duckdb_file, prepare
+from sources.klaviyo.load.duckdb import SETTINGS, duckdb_file, prepare
+from sources.klaviyo.load.stored_state import plan
 from tests.journeys import FakeClock, Journey, home, small_account
 
 PACKED = (

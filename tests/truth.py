@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from sandbox import Account
-from sources.klaviyo.revisions import DEFAULT_REVISION
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
 from tests.journeys import sql
 
 SCHEMAS = Path(__file__).resolve().parent.parent / "schemas"

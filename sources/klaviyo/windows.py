@@ -10,8 +10,11 @@ from typing import Literal
 
 SplitBy = Literal["none", "hour", "day", "week", "month", "auto"]
 
+
 #: Stand for "no lower bound" and "no upper bound": the query leaves the comparison out.
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 

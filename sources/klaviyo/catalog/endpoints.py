@@ -1,0 +1,580 @@
+"""The table of endpoints: one row each, with what this project decides about it.
+
+What Klaviyo says of an endpoint (type, rate limits, scopes, page size) is not repeated here: it comes from the packaged
+SDK facts (`capabilities`). What others observed is marked "seen". A row that is not true of every revision says `since`
+or `until`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import cache
+
+from ..calendar import Interval
+from .capabilities import Capabilities, capabilities
+from .model import Analytics, AnalyticsApi, Cursor, Endpoint, EndpointRow, Ops, Parent, Variant
+from .revisions import rows_of
+
+# To 2026-07-15 a filter on the channel is required, and without one on `archived` archived campaigns are left out (seen).
+CAMPAIGN_VARIANTS = tuple(
+    Variant(f'equals(messages.channel,"{channel}"),equals(archived,{archived})', {"channel": channel})
+    for channel in ("email", "sms", "mobile_push")
+    for archived in ("false", "true")
+)
+
+ARCHIVED_OR_NOT = (Variant("equals(archived,false)"), Variant("equals(archived,true)"))
+
+# Delays, splits and changes of records: half the actions of an account and more. The other kinds, and those to come, are
+# asked for their messages.
+ACTIONS_WITHOUT_MESSAGES = frozenset(
+    {
+        "action-output-split",
+        "back-in-stock-delay",
+        "code",
+        "conditional-split",
+        "countdown-delay",
+        "internal-service",
+        "list-update",
+        "multi-branch-split",
+        "target-date",
+        "time-delay",
+        "trigger-split",
+        "update-profile",
+    }
+)
+
+
+# --- numbers instead of records
+
+TIMEFRAME = Cursor("timeframe", ascending=False)
+
+# Klaviyo takes 7 days by the hour, 60 by the day, a year by the week and 52 weeks by the month.
+SERIES: Mapping[Interval, int] = {"hour": 7 * 24, "day": 60, "week": 52, "month": 11}
+
+VALUES: Mapping[Interval, int] = {"day": 1, "week": 1, "month": 1}
+
+# A year at most.
+AGGREGATES: Mapping[Interval, int] = {"hour": 31 * 24, "day": 365, "week": 52, "month": 11}
+
+# Numbers are those of the day of the sending: an open or a click some weeks later changes them, and so does what is
+# bought within the five days or so that the account attributes to it. By the day, 30 days are still one request.
+ATTRIBUTION_DAYS = 30.0
+
+# Segments have no history before.
+SEGMENTS_SINCE = date(2023, 6, 1)
+
+
+# --- parents of several endpoints
+
+_OBJECT_TYPE = Parent("object_types", {"object_type_id": "id"}, absent_ok=True)
+
+_OBJECT_SCHEMA = Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True)
+
+_IMPORT_JOB = Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True)
+
+_TABLE = (
+    EndpointRow("accounts", "/api/accounts", doc="The account that the key belongs to."),
+    EndpointRow(
+        "profiles", "/api/profiles", cursor=Cursor("updated", Ops.STRICT), doc="People you can message, one row each."
+    ),
+    EndpointRow(
+        "events",
+        "/api/events",
+        cursor=Cursor("datetime", fixed=True),
+        doc="What people did or received, one row an event.",
+    ),
+    EndpointRow("metrics", "/api/metrics", doc="Kinds of event, one row each."),
+    EndpointRow(
+        "flows",
+        "/api/flows",
+        cursor=Cursor("updated", ascending=False),
+        variants=ARCHIVED_OR_NOT,
+        doc="Automations, one row each.",
+    ),
+    EndpointRow(
+        "campaigns",
+        "/api/campaigns",
+        cursor=Cursor("updated_at", ascending=False),
+        variants=CAMPAIGN_VARIANTS,
+        until="2026-07-15",
+        doc="One-off sends of every channel, archived ones too.",
+    ),
+    EndpointRow(
+        "campaigns",
+        "/api/campaigns",
+        cursor=Cursor("updated_at", ascending=False),
+        variants=ARCHIVED_OR_NOT,
+        since="2026-10-15",
+        doc="One-off sends, archived ones too.",
+    ),
+    EndpointRow(
+        "campaign_messages",
+        "/api/campaign-messages",
+        cursor=Cursor("updated"),
+        since="2026-10-15",
+        doc="Messages of the campaigns.",
+    ),
+    EndpointRow(
+        "campaign_variations",
+        "/api/campaign-messages/{id}/campaign-variations",
+        parent=Parent("campaign_messages", {"campaign_message_id": "id"}, absent_ok=True),
+        since="2026-10-15",
+        doc="What a message is sent as, several in an A/B test; the only place that tells channel and content.",
+    ),
+    # A campaign without an estimation answers 404 (seen).
+    EndpointRow(
+        "campaign_recipient_estimations",
+        "/api/campaign-recipient-estimations/{id}",
+        parent=Parent("campaigns", {"campaign_id": "id"}, absent_ok=True),
+        doc="How many people a campaign was estimated to reach.",
+    ),
+    EndpointRow("templates", "/api/templates", cursor=Cursor("updated"), doc="Message templates, one row each."),
+    EndpointRow(
+        "lists", "/api/lists", cursor=Cursor("updated", Ops.AFTER, from_start=True), doc="Lists, one row each."
+    ),
+    EndpointRow(
+        "list_profiles",
+        "/api/lists/{id}/profiles",
+        cursor=Cursor("joined_group_at"),
+        parent=Parent("lists", {"list_id": "id"}, absent_ok=True),
+        doc="Who is in which list.",
+    ),
+    EndpointRow(
+        "segments", "/api/segments", cursor=Cursor("updated", Ops.AFTER, from_start=True), doc="Segments, one row each."
+    ),
+    EndpointRow(
+        "segment_profiles",
+        "/api/segments/{id}/profiles",
+        cursor=Cursor("joined_group_at"),
+        parent=Parent("segments", {"segment_id": "id"}, absent_ok=True),
+        doc="Who is in which segment.",
+    ),
+    EndpointRow("tags", "/api/tags", doc="Tags, one row each."),
+    # --- off by default
+    # Sorted by it, a profile with several suppressions stands nobody knows where: no chain is cut by it.
+    EndpointRow(
+        "suppressions",
+        "/api/profiles",
+        cursor=Cursor(
+            "subscriptions.email.marketing.suppression.timestamp",
+            Ops.SINCE,
+            ascending=False,
+            from_start=True,
+            always=True,
+        ),
+        doc="Profiles that get no marketing email at all.",
+    ),
+    EndpointRow(
+        "list_suppressions",
+        "/api/profiles",
+        cursor=Cursor(
+            "subscriptions.email.marketing.list_suppressions.timestamp",
+            Ops.SINCE,
+            ascending=False,
+            from_start=True,
+            always=True,
+        ),
+        parent=Parent(
+            "lists",
+            {"list_id": "id"},
+            filter="subscriptions.email.marketing.list_suppressions.list_id",
+            undated=True,
+        ),
+        doc="Profiles that get no marketing email of a list.",
+    ),
+    EndpointRow(
+        "flow_definitions",
+        "/api/flows/{id}",
+        parent=Parent("flows", {}, absent_ok=True),
+        doc="The structure of a flow, which the list of flows leaves out.",
+    ),
+    EndpointRow(
+        "flow_messages",
+        "/api/flow-actions/{id}/flow-messages",
+        cursor=Cursor("updated"),
+        parent=Parent(
+            "flows",
+            {"flow_action_id": "id"},
+            absent_ok=True,
+            include=("flow-actions",),
+            rows="flow-action",
+            childless={"attributes.definition.type": ACTIONS_WITHOUT_MESSAGES},
+        ),
+        doc="What the actions of flows send, one row a message.",
+    ),
+    EndpointRow("forms", "/api/forms", cursor=Cursor("updated_at"), doc="Sign-up forms, one row each."),
+    EndpointRow(
+        "form_definitions",
+        "/api/forms/{id}",
+        parent=Parent("forms", {}, absent_ok=True),
+        doc="The structure of a form, which the list of forms leaves out.",
+    ),
+    EndpointRow(
+        "form_versions",
+        "/api/forms/{id}/form-versions",
+        cursor=Cursor("updated_at"),
+        parent=Parent("forms", {"form_id": "id"}, absent_ok=True),
+        doc="Versions of the sign-up forms.",
+    ),
+    EndpointRow(
+        "list_profile_counts",
+        "/api/lists/{id}",
+        parent=Parent("lists", {}, absent_ok=True),
+        doc="One list, with what the list of lists leaves out.",
+    ),
+    EndpointRow(
+        "segment_profile_counts",
+        "/api/segments/{id}",
+        parent=Parent("segments", {}, absent_ok=True),
+        doc="One segment, with what the list of segments leaves out.",
+    ),
+    EndpointRow("tag_groups", "/api/tag-groups", doc="Groups of tags, one row each."),
+    EndpointRow("custom_metrics", "/api/custom-metrics", doc="Metrics that the account has composed of others."),
+    EndpointRow(
+        "mapped_metrics", "/api/mapped-metrics", doc="Which metric stands for what in Klaviyo's own analytics."
+    ),
+    EndpointRow(
+        "metric_properties",
+        "/api/metrics/{id}/metric-properties",
+        parent=Parent("metrics", {"metric_id": "id"}, absent_ok=True),
+        doc="Properties that the events of a metric have.",
+    ),
+    EndpointRow("push_tokens", "/api/push-tokens", doc="Devices that can receive push notifications."),
+    EndpointRow(
+        "reviews",
+        "/api/reviews",
+        cursor=Cursor("created", Ops.CLOSED),
+        doc="Product and store reviews, ratings and questions.",
+    ),
+    EndpointRow("catalog_items", "/api/catalog-items", doc="Products of the catalog, one row each."),
+    EndpointRow("catalog_variants", "/api/catalog-variants", doc="Variants of the catalog's items."),
+    EndpointRow("catalog_categories", "/api/catalog-categories", doc="Categories of the catalog."),
+    EndpointRow(
+        "catalog_category_items",
+        "/api/catalog-categories/{id}/relationships/items",
+        parent=Parent("catalog_categories", {"catalog_category_id": "id"}, absent_ok=True),
+        doc="Which items are in which category: their ids alone.",
+    ),
+    EndpointRow("coupons", "/api/coupons", doc="Coupons, one row each."),
+    # A filter on a coupon or a profile is required.
+    EndpointRow(
+        "coupon_codes",
+        "/api/coupon-codes",
+        parent=Parent("coupons", {}, absent_ok=True, filter="coupon.id"),
+        doc="Single codes of the coupons.",
+    ),
+    EndpointRow("images", "/api/images", cursor=Cursor("updated_at"), doc="Images in the account's library."),
+    EndpointRow(
+        "universal_content",
+        "/api/template-universal-content",
+        cursor=Cursor("updated"),
+        doc="Blocks and sections that are used in many templates.",
+    ),
+    EndpointRow(
+        "web_feeds", "/api/web-feeds", cursor=Cursor("updated"), doc="Web feeds that templates draw content from."
+    ),
+    EndpointRow("webhooks", "/api/webhooks", doc="Webhooks that Klaviyo calls on events in the account."),
+    EndpointRow("webhook_topics", "/api/webhook-topics", doc="Topics that a webhook can be called for."),
+    EndpointRow("tracking_settings", "/api/tracking-settings", doc="UTM parameters that the account adds to links."),
+    EndpointRow("data_sources", "/api/data-sources", doc="Sources that custom objects are fed from."),
+    EndpointRow("object_types", "/api/object-types", doc="Types of custom objects."),
+    EndpointRow(
+        "object_records", "/api/object-types/{id}/object-records", parent=_OBJECT_TYPE, doc="Records of custom objects."
+    ),
+    EndpointRow(
+        "object_schemas",
+        "/api/object-types/{id}/schema-versions",
+        parent=_OBJECT_TYPE,
+        doc="Versions of the schemas of custom objects.",
+    ),
+    EndpointRow(
+        "object_type_relations",
+        "/api/object-types/{id}/relationships/object-types",
+        parent=_OBJECT_TYPE,
+        doc="Relations of types of custom objects to one another: their ids alone.",
+    ),
+    EndpointRow(
+        "object_type_profile_relations",
+        "/api/object-types/{id}/relationships/profile-object-types",
+        parent=_OBJECT_TYPE,
+        doc="Relations of types of custom objects to profiles: their ids alone.",
+    ),
+    EndpointRow(
+        "object_schema_relations",
+        "/api/object-schemas/{id}/relationships/object-schemas",
+        parent=_OBJECT_SCHEMA,
+        doc="Relations of schemas of custom objects to one another: their ids alone.",
+    ),
+    EndpointRow(
+        "object_schema_profile_relations",
+        "/api/object-schemas/{id}/relationships/profile-object-schemas",
+        parent=_OBJECT_SCHEMA,
+        doc="Relations of schemas of custom objects to profiles: their ids alone.",
+    ),
+    EndpointRow(
+        "source_mappings",
+        "/api/object-schemas/{id}/source-mapping",
+        parent=_OBJECT_SCHEMA,
+        doc="How the properties of custom objects are filled.",
+    ),
+    # Newest first, 50 a page, and Klaviyo keeps them for 14 days.
+    EndpointRow(
+        "object_ingestion_logs",
+        "/api/object-types/{id}/object-ingestion-logs",
+        cursor=Cursor("timestamp", ascending=False),
+        parent=Parent("object_types", {}, absent_ok=True),
+        doc="Failures while custom objects were taken in.",
+    ),
+    EndpointRow(
+        "profile_bulk_import_jobs", "/api/profile-bulk-import-jobs", doc="Jobs that imported profiles in bulk."
+    ),
+    EndpointRow(
+        "profile_bulk_import_job_errors",
+        "/api/profile-bulk-import-jobs/{id}/import-errors",
+        parent=_IMPORT_JOB,
+        doc="Errors of the jobs that imported profiles in bulk.",
+    ),
+    EndpointRow(
+        "profile_bulk_import_job_lists",
+        "/api/profile-bulk-import-jobs/{id}/relationships/lists",
+        parent=_IMPORT_JOB,
+        doc="Lists that the jobs added profiles to: their ids alone.",
+    ),
+    EndpointRow(
+        "profile_bulk_import_job_profiles",
+        "/api/profile-bulk-import-jobs/{id}/relationships/profiles",
+        parent=_IMPORT_JOB,
+        doc="Profiles that the jobs imported: their ids alone.",
+    ),
+    EndpointRow(
+        "profile_suppression_bulk_create_jobs",
+        "/api/profile-suppression-bulk-create-jobs",
+        doc="Jobs that suppressed profiles in bulk.",
+    ),
+    EndpointRow(
+        "profile_suppression_bulk_delete_jobs",
+        "/api/profile-suppression-bulk-delete-jobs",
+        doc="Jobs that unsuppressed profiles in bulk.",
+    ),
+    EndpointRow(
+        "coupon_code_bulk_create_jobs",
+        "/api/coupon-code-bulk-create-jobs",
+        doc="Jobs that created coupon codes in bulk.",
+    ),
+    EndpointRow(
+        "catalog_item_bulk_create_jobs",
+        "/api/catalog-item-bulk-create-jobs",
+        doc="Jobs that created catalog items in bulk.",
+    ),
+    EndpointRow(
+        "catalog_item_bulk_update_jobs",
+        "/api/catalog-item-bulk-update-jobs",
+        doc="Jobs that updated catalog items in bulk.",
+    ),
+    EndpointRow(
+        "catalog_item_bulk_delete_jobs",
+        "/api/catalog-item-bulk-delete-jobs",
+        doc="Jobs that deleted catalog items in bulk.",
+    ),
+    EndpointRow(
+        "catalog_variant_bulk_create_jobs",
+        "/api/catalog-variant-bulk-create-jobs",
+        doc="Jobs that created catalog variants in bulk.",
+    ),
+    EndpointRow(
+        "catalog_variant_bulk_update_jobs",
+        "/api/catalog-variant-bulk-update-jobs",
+        doc="Jobs that updated catalog variants in bulk.",
+    ),
+    EndpointRow(
+        "catalog_variant_bulk_delete_jobs",
+        "/api/catalog-variant-bulk-delete-jobs",
+        doc="Jobs that deleted catalog variants in bulk.",
+    ),
+    EndpointRow(
+        "catalog_category_bulk_create_jobs",
+        "/api/catalog-category-bulk-create-jobs",
+        doc="Jobs that created catalog categories in bulk.",
+    ),
+    EndpointRow(
+        "catalog_category_bulk_update_jobs",
+        "/api/catalog-category-bulk-update-jobs",
+        doc="Jobs that updated catalog categories in bulk.",
+    ),
+    EndpointRow(
+        "catalog_category_bulk_delete_jobs",
+        "/api/catalog-category-bulk-delete-jobs",
+        doc="Jobs that deleted catalog categories in bulk.",
+    ),
+    EndpointRow(
+        "translations", "/api/translations", since="2026-10-15", doc="Translations of messages, templates and blocks."
+    ),
+    EndpointRow(
+        "text_messaging_senders",
+        "/api/text-messaging-senders",
+        since="2026-10-15",
+        doc="Numbers and names that text messages are sent from.",
+    ),
+    # Its id is the account's, and an account that sends no text messages has none.
+    EndpointRow(
+        "text_messaging_configurations",
+        "/api/text-messaging-configurations/{id}",
+        since="2026-10-15",
+        parent=Parent("accounts", {}, absent_ok=True),
+        doc="How the account sends text messages.",
+    ),
+    EndpointRow(
+        "billing_usage",
+        "/api/billing-usage",
+        since="2026-10-15",
+        doc="What the plan allows and how much of it is used.",
+    ),
+    EndpointRow("brand_buttons", "/api/brand-buttons", since="2026-10-15", doc="Buttons of the brand library."),
+    EndpointRow("brand_colors", "/api/brand-colors", since="2026-10-15", doc="Palettes of the brand library."),
+    EndpointRow(
+        "brand_email_defaults", "/api/brand-email-defaults", since="2026-10-15", doc="What emails look like by default."
+    ),
+    EndpointRow("brand_logos", "/api/brand-logos", since="2026-10-15", doc="Logos of the brand library."),
+    EndpointRow(
+        "brand_social_groups",
+        "/api/brand-social-groups",
+        since="2026-10-15",
+        doc="Groups of social links in the brand library.",
+    ),
+    # Its id is the account's.
+    EndpointRow(
+        "brand_voices",
+        "/api/brand-voice/{id}",
+        since="2026-10-15",
+        parent=Parent("accounts", {}, absent_ok=True),
+        doc="How the brand speaks.",
+    ),
+    # --- numbers
+    EndpointRow(
+        "campaign_values",
+        "/api/campaign-values-reports",
+        cursor=TIMEFRAME,
+        analytics=Analytics(
+            AnalyticsApi.REPORT,
+            VALUES,
+            "month",
+            series=False,
+            groups=("campaign_id", "campaign_message_id", "send_channel"),
+            default_metric="Placed Order",
+            lookback_days=ATTRIBUTION_DAYS,
+        ),
+        doc="What campaigns achieved, by the time they were sent.",
+    ),
+    EndpointRow(
+        "flow_values",
+        "/api/flow-values-reports",
+        cursor=TIMEFRAME,
+        analytics=Analytics(
+            AnalyticsApi.REPORT,
+            VALUES,
+            "month",
+            series=False,
+            groups=("flow_id", "flow_message_id", "send_channel"),
+            default_metric="Placed Order",
+            lookback_days=ATTRIBUTION_DAYS,
+        ),
+        doc="What the messages of flows achieved.",
+    ),
+    EndpointRow(
+        "flow_series",
+        "/api/flow-series-reports",
+        cursor=TIMEFRAME,
+        analytics=Analytics(
+            AnalyticsApi.REPORT,
+            SERIES,
+            "day",
+            series=True,
+            groups=("flow_id", "flow_message_id", "send_channel"),
+            default_metric="Placed Order",
+            lookback_days=ATTRIBUTION_DAYS,
+        ),
+        doc="What the messages of flows achieved, day by day.",
+    ),
+    EndpointRow(
+        "form_values",
+        "/api/form-values-reports",
+        cursor=TIMEFRAME,
+        analytics=Analytics(
+            AnalyticsApi.REPORT,
+            VALUES,
+            "month",
+            series=False,
+            groups=("form_id",),
+            together={"form_version_id": ("form_id",)},
+        ),
+        doc="How often sign-up forms were seen and sent.",
+    ),
+    EndpointRow(
+        "form_series",
+        "/api/form-series-reports",
+        cursor=TIMEFRAME,
+        analytics=Analytics(
+            AnalyticsApi.REPORT,
+            SERIES,
+            "day",
+            series=True,
+            groups=("form_id",),
+            together={"form_version_id": ("form_id",)},
+        ),
+        doc="How often sign-up forms were seen and sent, day by day.",
+    ),
+    EndpointRow(
+        "segment_values",
+        "/api/segment-values-reports",
+        cursor=TIMEFRAME,
+        analytics=Analytics(AnalyticsApi.REPORT, VALUES, "month", series=False, since=SEGMENTS_SINCE),
+        doc="How segments grew and shrank.",
+    ),
+    EndpointRow(
+        "segment_series",
+        "/api/segment-series-reports",
+        cursor=TIMEFRAME,
+        analytics=Analytics(AnalyticsApi.REPORT, SERIES, "day", series=True, since=SEGMENTS_SINCE),
+        doc="How segments grew and shrank, day by day.",
+    ),
+    EndpointRow(
+        "metric_aggregates",
+        "/api/metric-aggregates",
+        cursor=Cursor("datetime", ascending=False),
+        analytics=Analytics(
+            AnalyticsApi.AGGREGATE,
+            AGGREGATES,
+            "day",
+            series=True,
+            default_metric="*",
+        ),
+        doc="Klaviyo's own count of the events of each metric.",
+    ),
+)
+
+
+@cache
+def endpoints(revision: str) -> Mapping[str, Endpoint]:
+    """Name -> endpoint, of those that a revision has."""
+    known = {facts.template: facts for facts in capabilities(revision).values()}
+    return {name: endpoint_of(row, known[row.path]) for name, row in rows_of(revision, _TABLE).items()}
+
+
+def endpoint_of(row: EndpointRow, facts: Capabilities) -> Endpoint:
+    """A row of the table together with what Klaviyo says of its path."""
+    return Endpoint(
+        name=row.name,
+        path=row.path,
+        type=facts.type,
+        doc=row.doc,
+        rate=facts.rate,
+        scopes=facts.scopes,
+        page_size=facts.page_size.max if facts.page_size else None,
+        cursor=row.cursor,
+        variants=row.variants,
+        parent=row.parent,
+        rate_overrides=facts.field_rates,
+        since=row.since,
+        analytics=row.analytics,
+    )

@@ -1,0 +1,192 @@
+"""Tries a key: one cheap request a report tells whether it may be read."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from ..catalog.endpoints import endpoints
+from ..catalog.model import AnalyticsQuery, Endpoint, Parent
+from ..catalog.report import Report
+from ..clock import SystemClock
+from ..config.settings import Settings
+from ..decode.parents import parents
+from ..errors import AuthError, KlaviyoError, RequestRejected
+from ..extract.account import Account
+from ..extract.metrics import Metrics
+from ..http import query
+from ..http.client import Client, Traffic
+from ..http.rate_limit import Governor
+from ..plan.plan import Selection, selections
+from ..windows import Window
+
+_SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one report may be read.
+
+    Attributes:
+        allowed: None where the account has nothing to try it with.
+        scopes: what the key needs.
+        error: Klaviyo's refusal.
+        remark: what else there is to say.
+    """
+
+    report: str
+    allowed: bool | None
+    scopes: tuple[str, ...]
+    error: KlaviyoError | None = None
+    remark: str = ""
+
+    @property
+    def lacks(self) -> str:
+        """What the key or the account lacks, in a word; empty where nothing does."""
+        if self.error is None:
+            return ""
+        if not isinstance(self.error, AuthError):
+            return "not readable"
+        if self.error.status == 401:
+            return "wrong key"
+        return "missing scope" if "scope" in self.error.detail.lower() else "not in the plan, or missing scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a key may read.
+
+    Attributes:
+        account: name and id of the account, or why they are not known.
+    """
+
+    account: str
+    verdicts: list[Verdict]
+
+    @property
+    def all_allowed(self) -> bool:
+        return all(verdict.allowed is not False for verdict in self.verdicts)
+
+
+def check(settings: Settings) -> Result:
+    """Try the key on the account and on every report of the settings.
+
+    Raises:
+        KlaviyoError: no report can be read: a wrong key, a retired revision, no connection.
+    """
+    clock = SystemClock()
+    client = Client(settings, Governor(clock, settings.max_wait_s, threading.Event()))
+    try:
+        probe = _Probe(client, settings.revision)
+        return Result(_account(probe), probe.verdicts(settings))
+    finally:
+        client.close()
+
+
+def _account(probe: _Probe) -> str:
+    endpoint = endpoints(probe.revision)["accounts"]
+    try:
+        record: Any = msgspec.json.decode(probe.ask(endpoint, query.url(endpoint)))["data"][0]
+        name = record["attributes"]["contact_information"]["organization_name"]
+    except AuthError as error:
+        if error.status != 403:
+            raise
+        # A refusal of this one scope shows that Klaviyo knows the key.
+        return "unknown; the key works, but may not read accounts (accounts:read)"
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return "unknown; Klaviyo's answer does not name it"
+    return f"{name} ({record['id']})"
+
+
+class _Probe:
+    """Sends the requests that try a key."""
+
+    def __init__(self, client: Client, revision: str) -> None:
+        self.revision = revision
+        self._client = client
+        self._account = Account(client, revision)
+        self._metrics = Metrics(client, revision)
+
+    def ask(self, endpoint: Endpoint, path: str, body: bytes | None = None) -> bytes:
+        """The body of the answer."""
+        return self._client.get(path, endpoint, endpoint.rate, Traffic(), body).body
+
+    def verdicts(self, settings: Settings) -> list[Verdict]:
+        """Reports that send the same requests are tried once."""
+        keys: dict[str, tuple[object, ...]] = {}
+        asked: dict[tuple[object, ...], Selection] = {}
+        for name, selected in selections(settings).items():
+            report = selected.report
+            fields, first = tuple(sorted(report.fields.items())), report.endpoint.variants[0].filter
+            path, include, additional = report.endpoint.path, report.include, report.additional_fields
+            keys[name] = (path, first, report.sort, include, additional, fields)
+            asked.setdefault(keys[name], selected)
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            tried = dict(zip(asked, pool.map(self._verdict, asked.values()), strict=True))
+        return [replace(tried[key], report=name) for name, key in keys.items()]
+
+    def _verdict(self, selected: Selection) -> Verdict:
+        report, asked = selected.report, selected.settings.analytics
+        try:
+            remark = self._try(report) if asked is None else self._try_analytics(report, asked)
+        except KlaviyoError as error:
+            return Verdict("", False, report.scopes, error)
+        return Verdict("", None if remark else True, report.scopes, remark=remark)
+
+    def _try(self, report: Report) -> str:
+        """Ask for one record; why that is not possible, or nothing."""
+        endpoint, parent_id = report.endpoint, None
+        if endpoint.parent is not None:
+            parent_id = self._any_parent(endpoint.parent)
+            if parent_id is None:
+                return f"no {endpoint.parent.records} to try it with"
+        path = query.url(
+            endpoint,
+            variant=endpoint.variants[0],
+            parent_id=parent_id,
+            include=report.include,
+            fields=report.fields,
+            additional_fields=report.additional_fields,
+            page_size=1,
+            sort=report.sort,
+        )
+        try:
+            self.ask(endpoint, path)
+        except RequestRejected as error:
+            if error.status != 404 or endpoint.parent is None or not endpoint.parent.absent_ok:
+                raise
+        return ""
+
+    def _try_analytics(self, report: Report, asked: AnalyticsQuery) -> str:
+        """One request of the daily quota: the numbers of yesterday."""
+        self._account.timezone()
+        endpoint = self._metrics.counted(report, asked.metrics).endpoint
+        if endpoint.analytics is not None:
+            today = SystemClock().now().replace(hour=0, minute=0, second=0, microsecond=0)
+            yesterday = Window(today - timedelta(days=1), today)
+            self.ask(
+                endpoint,
+                endpoint.path,
+                query.body(endpoint, endpoint.analytics, asked, yesterday, endpoint.variants[0]),
+            )
+        return ""
+
+    def _any_parent(self, parent: Parent) -> str | None:
+        """Any parent's id; None where there is none."""
+        endpoint, above = endpoints(self.revision)[parent.endpoint], None
+        if endpoint.parent is not None:
+            above = self._any_parent(endpoint.parent)
+            if above is None:
+                return None
+        # A record need not have any of those that it includes.
+        page_size = 1 if parent.rows is None else None
+        for variant in endpoint.variants:
+            path = query.url(endpoint, variant=variant, parent_id=above, include=parent.include, page_size=page_size)
+            if found := parents(self.ask(endpoint, path), parent):
+                return found[0][0]
+        return None

@@ -1,0 +1,229 @@
+"""The command line: what each command does, and its exit code. Shared by the dlt plugin and the script.
+
+Exit codes: 0 all is well, 1 a report failed or the destination did, 2 a setting or an option is wrong,
+130 and 143 stopped by SIGINT and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .options import COMMANDS, configure
+
+if TYPE_CHECKING:
+    from ..catalog.report import Report
+    from ..config.settings import Settings
+
+
+def execute(command: str, pipeline_name: str | None, args: argparse.Namespace, *, debug: bool = False) -> int:
+    """Run a command; the exit code.
+
+    Args:
+        pipeline_name: what comes between `dlt pipeline` and the command.
+        args: as parsed by a parser that `configure` set up, with `verbosity`.
+        debug: show tracebacks.
+    """
+    verbose = debug or bool(getattr(args, "verbosity", 0))
+    try:
+        name = _checked_name(pipeline_name, command)
+        if command == "reports":
+            return _reports(name, args)
+        return {"run": _run, "plan": _plan, "check": _check}[command](name, args, verbose)
+    except BrokenPipeError:
+        # Whoever read the output (`| head`) has enough of it; Python would complain once more when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        from .messages import explain, traceback_of
+
+        trouble = explain(error)
+        if verbose or not trouble.foreseen:
+            sys.stderr.write(traceback_of(error))
+        sys.stderr.write(f"error: {trouble.message}\n")
+        return trouble.exit_code
+
+
+def _checked_name(name: str | None, command: str) -> str:
+    from ..errors import ConfigError
+
+    # dlt offers our commands for every pipeline's name, and takes `dlt pipeline run` for a name that is missing.
+    if name is None:
+        raise ConfigError(f"which pipeline? `dlt pipeline klaviyo {command}`")
+    if name != "klaviyo" and not name.startswith("klaviyo_"):
+        raise ConfigError(
+            f'pipeline "{name}" is none of ours: the names of Klaviyo pipelines begin with "klaviyo", '
+            "like klaviyo or klaviyo_acme."
+        )
+    return name
+
+
+def _reports(name: str, args: argparse.Namespace) -> int:
+    from ..catalog.reports import REPORT_SPANS, described
+    from ..config.settings import ALL
+    from . import render as view
+
+    custom = _custom_reports(name)
+    named = [report for report in _known_reports(args, list(custom)) if report != ALL]
+    infos = [view.report_info(custom.get(report) or described(report)) for report in named or [*REPORT_SPANS, *custom]]
+    if _is(args, "json"):
+        view.write_json(infos)
+    elif named or _is(args, "columns"):
+        for info in infos:
+            view.show_columns(info)
+    else:
+        view.show_reports(infos)
+    return 0
+
+
+def _custom_reports(name: str) -> Mapping[str, Report]:
+    """The custom reports of the configuration, whatever else in it is missing.
+
+    Raises:
+        ConfigError: one of them is wrong.
+    """
+    from ..config import providers
+    from ..config.build import custom_reports
+
+    return custom_reports(providers.read(name))
+
+
+def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
+    from ..load.pipeline import open_pipeline
+    from ..load.stored_state import plan
+    from ..plan.estimate import cost_of
+    from . import render as view
+    from .progress import logs
+    from .trial import account
+
+    with account(name, args) as (working_name, flags):
+        settings = _settings(name, args, flags)
+        with logs(verbose):
+            pipeline = open_pipeline(working_name, *_place(args))
+            cost = cost_of(plan(pipeline, settings))
+    if _is(args, "json"):
+        view.write_json(view.plan_info(cost))
+    else:
+        view.show_plan(cost)
+    return 0
+
+
+def _check(name: str, args: argparse.Namespace, verbose: bool) -> int:
+    from . import render as view
+    from .check import check
+    from .progress import logs
+    from .trial import account
+
+    with account(name, args) as (_, flags):
+        # A check reads no period, so it needs no start date either.
+        args.extract = "all"
+        settings = _settings(name, args, flags)
+        with logs(verbose):
+            result = check(settings)
+    if _is(args, "json"):
+        view.write_json(view.check_info(result))
+    else:
+        view.show_check(result)
+    return 0 if result.all_allowed else 1
+
+
+def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
+    from ..load.pipeline import open_pipeline
+    from ..load.runner import run
+    from . import render as view
+    from .progress import progress
+    from .signals import Stop
+    from .trial import account
+
+    with account(name, args) as (working_name, flags):
+        settings = _settings(name, args, flags)
+        with progress(verbose) as shown, Stop(shown.say) as stop:
+            pipeline = open_pipeline(working_name, *_place(args))
+            # dlt would swallow a signal while it loads, and the next package would begin.
+            pipeline.runtime_config.intercept_signals = False
+            shown.begin(pipeline, list(settings.reports))
+            outcomes = run(pipeline, settings, on_progress=shown.update, stop=stop.requested)
+            # The folder of a DuckDB file is that of the pipeline's first run, wherever this one was started.
+            place = str(pipeline.destination_client().config).removeprefix("duckdb:///")
+    report = view.RunReport(
+        pipeline.pipeline_name, pipeline.dataset_name, place, outcomes, stopped=stop.number is not None
+    )
+    if _is(args, "json"):
+        view.write_json(report.info())
+    else:
+        view.show_run(report)
+    if stop.number is not None:
+        return 128 + stop.number
+    return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _is(args: argparse.Namespace, switch: str) -> bool:
+    return bool(getattr(args, switch, False))
+
+
+def _place(args: argparse.Namespace) -> tuple[str | None, str | None, str | None]:
+    """Destination, dataset and working folder."""
+    return getattr(args, "destination", None), getattr(args, "dataset", None), getattr(args, "pipelines_dir", None)
+
+
+def _known_reports(args: argparse.Namespace, custom: Sequence[str] = ()) -> list[str]:
+    from ..catalog.reports import REPORT_SPANS
+    from ..config.raw_settings import nearest
+    from ..config.settings import ALL
+    from ..errors import ConfigError
+
+    named: Sequence[str] = getattr(args, "reports", None) or []
+    known = [*REPORT_SPANS, *custom]
+    for name in named:
+        if name not in known and name != ALL:
+            raise ConfigError(
+                f'unknown report "{name}" (on the command line){nearest(name, known)} '
+                f"Allowed: {', '.join(known)}, {ALL}."
+            )
+    return [ALL] if ALL in named else list(dict.fromkeys(named))
+
+
+def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> Settings:
+    """Settings with what was typed above everything else, a report's own table in the configuration included.
+
+    Raises:
+        ConfigError: a setting is wrong or missing.
+    """
+    from ..catalog.reports import REPORT_SPANS
+    from ..config import providers
+    from ..config.custom_reports import names
+    from ..config.settings import REPORT_SETTINGS
+    from ..load.pipeline import load_settings
+
+    own = names(providers.read(name))
+    typed = {key: value for key, value in vars(args).items() if key in REPORT_SETTINGS}
+    everything: dict[str, Any] = {**flags, **typed}
+    if typed:
+        everything.update({report: typed for report in (*REPORT_SPANS, *own)})
+    if named := _known_reports(args, own):
+        everything["reports"] = named
+    return load_settings(name, everything)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command as a program of its own; the exit code."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--pipeline", default=argparse.SUPPRESS, metavar="NAME", help="pipeline (default: klaviyo)")
+    shared.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log what happens")
+    shared.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+    parser = argparse.ArgumentParser(
+        prog="klaviyo_pipeline.py",
+        parents=[shared],
+        allow_abbrev=False,
+        description="Copies a Klaviyo account into a warehouse.",
+    )
+    commands = parser.add_subparsers(dest="operation", required=True, metavar="COMMAND")
+    for name, help_string in COMMANDS.items():
+        command = commands.add_parser(name, help=help_string, description=help_string + ".", parents=[shared])
+        configure(name, command)
+    args = parser.parse_args(argv)
+    args.verbosity = int(getattr(args, "verbose", False))
+    return execute(args.operation, getattr(args, "pipeline", "klaviyo"), args, debug=getattr(args, "debug", False))

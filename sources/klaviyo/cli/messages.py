@@ -1,0 +1,139 @@
+"""Errors as a user should see them: what is wrong and what to do, and never a key."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigurationException, LookupTraces
+from dlt.common.destination.exceptions import DestinationException, UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException, PipelineException
+from dlt.destinations.exceptions import DestinationConnectionError
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from ..config.raw_settings import nearest
+from ..errors import ConfigError, KlaviyoError
+
+_MOST_CHARACTERS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An error as it is told.
+
+    Attributes:
+        foreseen: False for a mistake of the program's, of which the traceback says most.
+    """
+
+    message: str
+    exit_code: int
+    foreseen: bool = True
+
+
+def explain(error: BaseException) -> Trouble:
+    """What to tell the user."""
+    chain = list(_chain(error))
+    if any(isinstance(cause, KeyboardInterrupt) for cause in chain):
+        return Trouble("stopped at once; a run goes on from the last load package that was committed.", 130)
+    if isinstance(error, ConfigError):
+        return Trouble(redacted(_alike_together(str(error))), 2)
+    if isinstance(error, KlaviyoError):
+        return Trouble(redacted(f"{error}\n{error.advice}"), 1)
+    ours = (PipelineException, DestinationException, ConfigurationException, MissingDependencyException)
+    if not isinstance(error, ours):
+        message = (
+            f"{type(error).__name__}: {_first_lines(error)}\nNobody foresaw this; please report it with the above."
+        )
+        return Trouble(redacted(message), 1, foreseen=False)
+    # The innermost error that dlt names says most; a driver's own error below it says why.
+    known = [cause for cause in chain if isinstance(cause, ours)]
+    trouble = _explain_dlt(known[-1], chain[-1])
+    return Trouble(redacted(trouble.message), trouble.exit_code)
+
+
+def _explain_dlt(error: BaseException, root: BaseException) -> Trouble:
+    if isinstance(error, UnknownDestinationModule):
+        import dlt
+
+        names = [name for name in dlt.destinations.__all__ if name not in ("destination", "dummy")]
+        return Trouble(
+            f'unknown destination "{error.ref}"{nearest(error.ref, names)} Allowed: {", ".join(names)}, or a name of your '
+            f"own with its destination_type in .dlt/config.toml under [destination.{error.ref}].",
+            2,
+        )
+    if isinstance(error, MissingDependencyException):
+        packages = " ".join(f'"{package}"' for package in error.dependencies)
+        return Trouble(f"{error.caller} needs packages that are not installed: pip install {packages}", 2)
+    if isinstance(error, ConfigFieldMissingException):
+        return Trouble(_missing(error), 2)
+    if isinstance(error, ConfigurationException):
+        return Trouble(_first_lines(error), 2)
+    if "Could not set lock on file" in str(root):
+        file = re.search(r'file "([^"]+)"', str(root))
+        holder = re.search(r"\(PID (\d+)\)", str(root))
+        who = f" (process {holder[1]})" if holder else ""
+        return Trouble(f"{file[1] if file else 'the DuckDB file'} is open in another program{who}: close it there.", 1)
+    if isinstance(error, DestinationConnectionError):
+        return Trouble(
+            f"no connection to the destination: {_first_lines(root)}\n"
+            "Check that it runs and that its credentials in .dlt/secrets.toml, section [destination], are right.",
+            1,
+        )
+    step = f" in step {error.step}" if isinstance(error, PipelineStepFailed) else ""
+    said = root if isinstance(error, PipelineStepFailed) else error
+    return Trouble(
+        f"dlt failed{step}: {_first_lines(said)}\n"
+        "Run again when the cause is gone: it goes on from the last load package that was committed.",
+        1,
+    )
+
+
+def _alike_together(text: str) -> str:
+    """Lines `report: what is wrong` that say the same of several reports, as one."""
+    lines: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, colon, problem = line.partition(": ")
+        of_report = bool(colon) and name.isidentifier()
+        lines.setdefault(problem if of_report else line, []).extend([name] if of_report else [])
+    return "\n".join(f"{', '.join(names)}: {line}" if names else line for line, names in lines.items())
+
+
+def _missing(error: ConfigFieldMissingException) -> str:
+    fields = {}
+    for name, traces in error.traces.items():
+        inner = next((trace for trace in traces if isinstance(trace, LookupTraces)), None)
+        fields[name] = [f"{name}.{field}" for field in inner.traces] if inner else [name]
+    names = ", ".join(name for group in fields.values() for name in group)
+    kind = re.sub(r"(Destination)?(Client)?(Configuration|Credentials)$", "", error.spec_name).lower()
+    return f"settings are missing for {kind}: {names}. Set them in .dlt/secrets.toml under [destination.{kind}]."
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and its causes, the innermost last."""
+    following: BaseException | None = error
+    seen: set[int] = set()
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        inner = following.exception if isinstance(following, PipelineStepFailed) else None
+        hidden = following.__suppress_context__
+        following = inner or following.__cause__ or (None if hidden else following.__context__)
+
+
+def _first_lines(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
+
+
+def traceback_of(error: BaseException) -> str:
+    """A traceback without keys in it."""
+    return redacted("".join(traceback.format_exception(error)))
+
+
+def redacted(text: str) -> str:
+    """A text with whatever looks like a key or a password cut out."""
+    text = re.sub(r"\bpk_[A-Za-z0-9_-]+", "pk_…", text)
+    text = re.sub(r"\bBearer\s+\S+", "Bearer …", text)
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1…@", text)

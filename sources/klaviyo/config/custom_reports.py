@@ -1,0 +1,324 @@
+"""Custom reports: what a user wrote under `custom_reports`, checked against what the API is known to allow.
+
+Whatever Klaviyo would refuse is refused here, before any request, with what the endpoint allows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import get_args
+
+from ..catalog.capabilities import Capabilities, capabilities
+from ..catalog.contracts import EXTRA, DataType
+from ..catalog.endpoints import endpoint_of, endpoints
+from ..catalog.model import ALL_INCLUDED, Cursor, Custom, Endpoint, EndpointRow, Ops, Parent, Variant
+from ..catalog.report import Report, context_columns, raw_column
+from ..catalog.reports import REPORT_SPANS, parents_of, reports
+from ..catalog.revisions import REVISIONS
+from . import filter_grammar
+from .raw_settings import RawSettings, nearest, show
+from .settings import ACCOUNT_SETTINGS, ALL, CUSTOM_REPORTS, CUSTOM_SETTINGS, REPORT_SETTINGS
+from .written import Written, all_of, unknown
+
+#: After the name of a report: the table of what is included with its records.
+INCLUDED = "__included"
+
+_MODES = ("raw", "inferred")
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_PATH = re.compile(r"(attributes|relationships|links)(\.[^.]+)+")
+_PLACEHOLDER = re.compile(r"\{\w+\}")
+_SUPPRESSION = "subscriptions.email.marketing."
+_LIST_SUPPRESSION = f"{_SUPPRESSION}list_suppressions."
+
+
+def names(raw: RawSettings) -> list[str]:
+    """The custom reports that somebody wrote, right or wrong."""
+    tables = raw.values.get(CUSTOM_REPORTS)
+    return list(tables) if isinstance(tables, Mapping) else []
+
+
+class WrittenReport(Written):
+    """One custom report as somebody wrote it.
+
+    Args:
+        revision: under which it is read.
+    """
+
+    def __init__(self, raw: RawSettings, name: str, revision: str) -> None:
+        super().__init__(raw, name, CUSTOM_REPORTS)
+        self.revision = revision
+
+    @property
+    def label(self) -> str:
+        return f"custom report {self.name}"
+
+    def reports(self) -> dict[str, Report]:
+        """Name -> report: this one, and the one of the records that are included with its own. Empty where something
+        is wrong with it."""
+        report = self._report()
+        if report is None:
+            return {}
+        found = {report.name: report}
+        if report.include:
+            name = report.name + INCLUDED
+            found[name] = replace(report, name=name, rows=ALL_INCLUDED)
+        return found
+
+    def _report(self) -> Report | None:
+        self._check_name()
+        if not isinstance(self.table, Mapping):
+            self.problems.append(f"{self.label}: a table of settings is needed, not {show(self.table)}.")
+            return None
+        allowed = [*CUSTOM_SETTINGS, *REPORT_SETTINGS]
+        for key in self.table:
+            if key not in allowed:
+                self.wrong(key, f"unknown setting{nearest(key, allowed)} Allowed: {', '.join(allowed)}.")
+        found = self._endpoint()
+        if found is None:
+            return None
+        endpoint, fact = found
+        endpoint = self._filtered(endpoint, fact)
+        endpoint, sort = self._sorted(endpoint, fact)
+        include = self._listed("include", fact.include, fact)
+        additional = self._listed("additional_fields", fact.additional_fields.get(endpoint.type, ()), fact)
+        lower = [one.rate for one in fact.rate_overrides if one.parameter == "include" and one.value in include]
+        mode = self._text("mode") or _MODES[0]
+        if mode not in _MODES:
+            self.wrong("mode", f"unknown{nearest(mode, _MODES)} Allowed: {', '.join(_MODES)}.")
+        metric = self._metric(fact)
+        report = Report(
+            name=self.name,
+            revision=self.revision,
+            endpoint=replace(endpoint, rate=min([endpoint.rate, *lower], key=lambda rate: rate.steady)),
+            parents=parents_of(endpoint, self.revision),
+            include=include,
+            additional_fields=additional,
+            fields=self._fields(endpoint, fact),
+            # Of one parent or of all: what is no longer below it shows only in the whole.
+            whole=endpoint.parent is not None or "{" in fact.path,
+            sort=sort,
+            metric=metric,
+            beside=(endpoints(self.revision)["metrics"],) if metric is not None else (),
+            custom=Custom(self._columns(endpoint), mode == "inferred"),
+        )
+        return None if self.problems else report
+
+    def _check_name(self) -> None:
+        taken = {*REPORT_SPANS, *ACCOUNT_SETTINGS, *REPORT_SETTINGS, ALL, CUSTOM_REPORTS}
+        where = self._raw.where(f"{CUSTOM_REPORTS}.{self.name}")
+        if not _NAME.fullmatch(self.name):
+            self.problems.append(
+                f'custom report "{self.name}"{where}: a name is lower-case letters, digits and single underscores, '
+                "a letter first."
+            )
+        elif self.name in taken:
+            what = "a predefined report" if self.name in REPORT_SPANS else "a setting"
+            self.problems.append(f"{self.label}{where}: {what} has this name already; choose another.")
+
+    def _text(self, key: str) -> str | None:
+        return self.text(key, CUSTOM_SETTINGS[key].allowed)
+
+    def _listed(self, key: str, allowed: Iterable[str], fact: Capabilities) -> tuple[str, ...]:
+        found, allowed = self.names(key), list(allowed)
+        for name in found:
+            if name not in allowed:
+                self.wrong(key, f"{unknown(name, allowed)} {fact.path} allows: {', '.join(allowed) or 'none'}.")
+        return found
+
+    def _endpoint(self) -> tuple[Endpoint, Capabilities] | None:
+        """What to read: a row of the table where there is one, by its name, or any other by its path."""
+        text = self._text("endpoint")
+        paths = {fact.template: fact for fact in capabilities(self.revision).values() if not fact.body}
+        short = {path.removeprefix("/api/"): path for path in paths}
+        rows = endpoints(self.revision)
+        if text is None:
+            if self.value("endpoint") is None:
+                self.wrong("endpoint", f"mandatory. Allowed: a path, or {', '.join(rows)}.")
+            return None
+        row = rows.get(text)
+        asked = _PLACEHOLDER.sub("{id}", text.strip("/").removeprefix("api/"))
+        path = row.path if row else short.get(asked) or short.get(asked.replace("_", "-")) or _template(asked, paths)
+        if path is None or path not in paths:
+            having = [other for other in REVISIONS if text in endpoints(other) or asked in _short_paths(other)]
+            told = f"; {' and '.join(having)} has it." if having else nearest(text, [*rows, *paths])
+            self.wrong(
+                "endpoint", f"unknown under revision {self.revision}{told} Allowed: a path, or {', '.join(rows)}."
+            )
+            return None
+        fact = paths[path]
+        of_one = row is None and "{id}" in path and asked not in short
+        row = row or next((row for row in rows.values() if row.path == path), None)
+        if of_one:
+            row = replace(row or _bare(path, fact, None), path=f"/api/{asked}", parent=None)
+        row = row or _made(path, fact, self.revision)
+        if row is None:
+            self.wrong("endpoint", "it is asked for one id at a time, and nothing lists these ids: write one into it.")
+            return None
+        return row, fact
+
+    def _filtered(self, endpoint: Endpoint, fact: Capabilities) -> Endpoint:
+        """The endpoint with the user's filter in each of its own, which give way where they name the same field."""
+        text = self._text("filter")
+        if text is None:
+            return endpoint
+        try:
+            conditions = filter_grammar.parse(text)
+        except ValueError as error:
+            self.wrong("filter", f"not a filter: {error}.")
+            return endpoint
+        for condition in conditions:
+            if problem := filter_grammar.problem(condition, fact.filters, fact.path):
+                self.wrong("filter", problem)
+        fields = {condition.field for condition in conditions}
+        cursor = endpoint.cursor
+        if cursor is not None and cursor.field in fields:
+            if "{" not in fact.path:
+                self.wrong(
+                    "filter",
+                    f"{cursor.field} is what the period is asked by: set start_date and end_date instead. "
+                    f"Other fields: {', '.join(name for name in fact.filters if name != cursor.field)}.",
+                )
+            # Read as a whole, but not cut by a field that is spoken for.
+            cursor = None
+        dates = [c.field for c in conditions if c.field in fact.filters and fact.filters[c.field].type == "date-time"]
+        if endpoint.path == "/api/profiles" and any(name.startswith(_SUPPRESSION) for name in fields):
+            self._check_suppressions(fields, dates)
+            # Beside suppressions Klaviyo takes one date condition: the start of the period, or else the user's own.
+            cursor = Cursor("updated", Ops.AFTER) if cursor is not None and not dates else None
+        parent = endpoint.parent
+        if parent is not None and parent.filter is not None and fields & {parent.filter, "profile.id"}:
+            parent = None
+        variants = []
+        for variant in endpoint.variants:
+            own = [c for c in (filter_grammar.parse(variant.filter) if variant.filter else ()) if c.field not in fields]
+            kept = {key: value for key, value in variant.context.items() if any(value in c.text for c in own)}
+            joined = ",".join([*(condition.text for condition in own), text.strip()])
+            variants.append(Variant(joined, kept) if kept else Variant(joined))
+        different = {variant.filter: variant for variant in variants}
+        return replace(endpoint, cursor=cursor, parent=parent, variants=tuple(different.values()))
+
+    def _check_suppressions(self, fields: set[str], dates: Sequence[str]) -> None:
+        of_lists = {name for name in fields if name.startswith(_LIST_SUPPRESSION)}
+        if of_lists and any(name.startswith(_SUPPRESSION) for name in fields - of_lists):
+            self.wrong("filter", "Klaviyo does not mix list_suppressions and suppression: make two reports of it.")
+        if of_lists and f"{_LIST_SUPPRESSION}list_id" not in fields:
+            self.wrong("filter", f'suppressions of lists need equals({_LIST_SUPPRESSION}list_id,"…") beside them.')
+        if len(dates) > 1:
+            self.wrong("filter", f"beside suppressions Klaviyo takes one date condition, not {len(dates)}.")
+
+    def _sorted(self, endpoint: Endpoint, fact: Capabilities) -> tuple[Endpoint, str | None]:
+        text = self._text("sort")
+        if text is None:
+            return endpoint, None
+        allowed = [*fact.sort, *(f"-{name}" for name in fact.sort)]
+        if text not in allowed:
+            self.wrong("sort", f"unknown{nearest(text, allowed)} {fact.path} allows: {', '.join(allowed) or 'none'}.")
+        cursor = endpoint.cursor
+        if cursor is None or (cursor.ascending and text == cursor.field):
+            return endpoint, text
+        return replace(endpoint, cursor=replace(cursor, ascending=False)), text
+
+    def _fields(self, endpoint: Endpoint, fact: Capabilities) -> Mapping[str, tuple[str, ...]]:
+        value = self.value("fields")
+        if value is None:
+            return {}
+        asked = value if isinstance(value, Mapping) else {endpoint.type: value}
+        found: dict[str, tuple[str, ...]] = {}
+        for kind, listed_names in asked.items():
+            type_name = kind if kind in fact.fields else kind.replace("_", "-")
+            if type_name not in fact.fields:
+                self.wrong("fields", f"{unknown(kind, fact.fields)} {fact.path} has fields of: {all_of(fact.fields)}.")
+                continue
+            found[type_name] = self.names("fields", listed_names)
+            for name in found[type_name]:
+                if not fact.allows_field(type_name, name):
+                    allowed = fact.fields[type_name]
+                    self.wrong("fields", f"{unknown(name, allowed)} {type_name} has: {all_of(allowed)}.")
+        cursor = endpoint.cursor
+        of_records = found.get(endpoint.type)
+        # Without it nobody could tell where in time a page is.
+        if of_records and cursor and cursor.field not in of_records and fact.allows_field(endpoint.type, cursor.field):
+            found[endpoint.type] = (*of_records, cursor.field)
+        return found
+
+    def _metric(self, fact: Capabilities) -> str | None:
+        name = self._text("metric")
+        if name is None:
+            return None
+        if "metric_id" not in fact.filters:
+            self.wrong("metric", f"{fact.path} has no filter on metric_id; events have.")
+        elif "metric_id" in str(self.value("filter") or ""):
+            self.wrong("metric", "the filter names a metric_id already: leave one of the two out.")
+        return name
+
+    def _columns(self, endpoint: Endpoint) -> Mapping[str, tuple[str, str]]:
+        value = self.value("columns")
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.wrong("columns", f"{CUSTOM_SETTINGS['columns'].allowed} is needed.")
+            return {}
+        taken = {"id", "type", "attributes", "relationships", "links", EXTRA, *context_columns(endpoint)}
+        if endpoint.cursor is not None:
+            taken.add(raw_column(endpoint.cursor.field))
+        types = get_args(DataType)
+        found = {}
+        for name, told in value.items():
+            key = f"columns.{name}"
+            path, kind = (told.get("path"), told.get("type", "text")) if isinstance(told, Mapping) else (told, "text")
+            if not _NAME.fullmatch(name) or name in taken:
+                self.wrong(
+                    key, f"a name is lower-case letters, digits and single underscores, none of {all_of(taken)}.", told
+                )
+            elif not isinstance(path, str) or not _PATH.fullmatch(path):
+                self.wrong(key, 'a path is needed, like "attributes.event_properties.value".', told)
+            elif kind not in types or (isinstance(told, Mapping) and not set(told) <= {"path", "type"}):
+                self.wrong(key, f"{{path, type}} is needed; types: {', '.join(types)}.", told)
+            else:
+                found[name] = (kind, path)
+        return found
+
+
+def _short_paths(revision: str) -> set[str]:
+    """What one can read under a revision, as a user may write it."""
+    return {fact.template.removeprefix("/api/") for fact in capabilities(revision).values()}
+
+
+def _template(asked: str, paths: Iterable[str]) -> str | None:
+    """The path that somebody has written an id into."""
+    for path in paths:
+        start, placeholder, end = path.removeprefix("/api/").partition("{id}")
+        if placeholder and re.fullmatch(rf"{re.escape(start)}[\w:$-]+{re.escape(end)}", asked):
+            return path
+    return None
+
+
+def _parent(path: str, revision: str) -> Parent | None:
+    """Who lists the ids that a path has a place for: a row of the table, or an include of one."""
+    above = path[: path.index("{id}") + len("{id}")]
+    collection = above.split("/")[-2]
+    kind = collection.removesuffix("ies") + "y" if collection.endswith("ies") else collection.removesuffix("s")
+    context = {f"{kind.replace('-', '_')}_id": "id"}
+    rows = endpoints(revision).values()
+    if lister := next((row for row in rows if row.path == above.removesuffix("/{id}")), None):
+        return Parent(lister.name, context, absent_ok=True)
+    if beside := next((row.parent for row in rows if row.path.startswith(above) and row.parent), None):
+        return replace(beside, context=beside.context or context, childless={})
+    if lister := next((row for row in rows if row.parent and row.path.endswith(f"/{collection}")), None):
+        return Parent(lister.name, context, absent_ok=True)
+    if report := next((report for report in reports(revision).values() if report.rows == kind), None):
+        return Parent(report.endpoint.name, context, absent_ok=True, include=(collection,), rows=kind)
+    return None
+
+
+def _made(path: str, fact: Capabilities, revision: str) -> Endpoint | None:
+    """An endpoint that is no row of the table; None where nobody knows the ids to ask it for."""
+    parent = _parent(path, revision) if "{id}" in path else None
+    return None if "{id}" in path and parent is None else _bare(path, fact, parent)
+
+
+def _bare(path: str, fact: Capabilities, parent: Parent | None) -> Endpoint:
+    """An endpoint without a row of its own."""
+    return endpoint_of(EndpointRow(path, path, f"Raw records of {path}.", parent=parent), fact)

@@ -1,0 +1,58 @@
+"""What is taken out of a page beside its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pyarrow as pa
+from msgspec import Raw
+
+from ..catalog.model import Parent
+from ..errors import ContractViolation
+from ..jsonapi import decode_list, decode_whole, text_at
+from ..windows import Window
+from .tables import span
+from .values import ARROW, timestamp_of
+
+
+def records_span(page: bytes, cursor: str) -> tuple[datetime | None, datetime | None, bool]:
+    """As `span`, by an attribute of the records of a page: for reports whose rows are included records."""
+    records = decode_whole(decode_list, page).data
+    values = [timestamp_of(text_at(raw, f"attributes.{cursor}") or "")[0] for raw in records]
+    return span(pa.table({cursor: pa.array(values, ARROW["timestamp"])}), cursor)
+
+
+def parents(
+    page: bytes, parent: Parent, cursor: str | None = None, surplus: Sequence[Window] = ()
+) -> list[tuple[str, dict[str, str | None]]]:
+    """The ids of a page of parents, with what their children are to carry.
+
+    Args:
+        page: the body of one answer.
+        parent: which records of the page are the parents, and what of them to carry.
+        cursor: attribute to cut by, if any.
+        surplus: what to cut.
+    """
+    document = decode_whole(decode_list, page)
+    records: list[Raw] = document.data
+    if parent.rows is not None:
+        records = [raw for raw in document.included or () if text_at(raw, "type") == parent.rows]
+    found = []
+    for raw in records:
+        when = timestamp_of(text_at(raw, f"attributes.{cursor}") or "")[0] if cursor and parent.rows is None else None
+        if when is not None and any(window.start <= when < window.end for window in surplus):
+            continue
+        if any(text_at(raw, path) in values for path, values in parent.childless.items()):
+            continue
+        parent_id = text_at(raw, "id")
+        if not parent_id:
+            raise ContractViolation("a record without an id has children that cannot be asked for")
+        found.append((parent_id, {name: text_at(raw, path) for name, path in parent.context.items()}))
+    return found
+
+
+def named_ids(page: bytes) -> list[tuple[str, str]]:
+    """Name and id of each record of a page that has both."""
+    found = [(text_at(raw, "attributes.name"), text_at(raw, "id")) for raw in decode_whole(decode_list, page).data]
+    return [(name, identity) for name, identity in found if name is not None and identity is not None]

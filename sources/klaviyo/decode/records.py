@@ -1,0 +1,360 @@
+"""Page bytes -> Arrow tables with the declared columns. Pure.
+
+Two ways to the same rows. The fast one decodes a whole page into typed structs in which nested JSON stays raw bytes:
+no re-serialising, so big integers, number formats and key order survive. Whatever it cannot take (an unknown field, a
+value of another type, an odd timestamp) sends that record, alone, the careful way: value by value, and what fits no
+column goes to the `_extra` column under its path. Nothing is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Raw
+
+from ..catalog.contracts import EXTRA, ROW_VERSION, Column, Contract
+from ..jsonapi import (
+    Index,
+    ToMany,
+    ToOne,
+    has_data,
+    index_of,
+    json_ids,
+    json_object,
+    object_of,
+    page_records,
+    refs_of,
+    stand_in_id,
+    text_of,
+)
+from .included import Included
+from .tables import Shaped, schema_of
+from .values import ARROW, DOES_NOT_FIT, PYTHON_TYPES, array_of, attributes_of, value_of
+
+#: An object with more unknown fields than this is no object with fixed fields.
+_MOST_LEARNED = 50
+
+
+class Shaper:
+    """Turns pages of one report into Arrow tables.
+
+    Args:
+        contract: the declared columns.
+        rows: None where the records themselves make the rows, else the included type that does.
+        row_version: add the column that dlt's scd2 compares: all values of the row in one text.
+    """
+
+    def __init__(self, contract: Contract, *, rows: str | None = None, row_version: bool = False) -> None:
+        self.contract = contract
+        self.rows = rows
+        self._row_version = row_version
+        columns = [column for column in contract.columns if column.name != EXTRA]
+        self._context = [column for column in columns if column.path.startswith("context.")]
+        #: What this revision of the API has no value for.
+        self._absent = [column for column in columns if not column.path]
+        self._included = Included.of(columns)
+        self._to_one = _relationships(columns, ".data.id")
+        self._to_many = _relationships(columns, ".data[].id")
+        self._tree = _Node("attributes", [c for c in columns if c.path.startswith("attributes.")], depth=1)
+        self.schema = schema_of(contract)
+        if row_version:
+            self.schema = self.schema.append(pa.field(ROW_VERSION, pa.string()))
+        self._id = next((column for column in columns if column.path == "id"), None)
+        self._type = next((column for column in columns if column.path == "type"), None)
+        relationship_names = {*self._to_one, *self._to_many, *(inc.relationship for inc in self._included)}
+        to_many = {*self._to_many, *(inc.relationship for inc in self._included if inc.many or inc.first)}
+        self._python_names = {name: f"r{i}" for i, name in enumerate(sorted(relationship_names))}
+        self._relationships = msgspec.defstruct(
+            "Relationships",
+            [
+                (python, (ToMany if name in to_many else ToOne) | None, None)
+                for name, python in self._python_names.items()
+            ],
+            rename={python: name for name, python in self._python_names.items()},
+            gc=False,
+        )
+        self._compile()
+
+    def _compile(self) -> None:
+        record = msgspec.defstruct(
+            "Record",
+            [
+                ("id", str),
+                ("type", str),
+                ("attributes", self._tree.struct() | None, None),
+                ("relationships", self._relationships | None, None),
+            ],
+            gc=False,
+        )
+        self._decode_record = msgspec.json.Decoder(record).decode
+        document = msgspec.defstruct(
+            "Document",
+            [("data", list[record] | record), ("included", list[Raw] | None, None)],  # type: ignore[valid-type]
+            gc=False,
+        )
+        self._decode_document = msgspec.json.Decoder(document).decode
+
+    def empty(self) -> pa.Table:
+        """A table without rows, with every declared column."""
+        return self.schema.empty_table()
+
+    def shape(self, page: bytes, context: Mapping[str, str | None]) -> Shaped:
+        """All rows of one page.
+
+        Args:
+            page: the body of one answer, a whole JSON:API document.
+            context: what the request knows and the record does not (`channel`, `list_id`).
+
+        Raises:
+            TransientError: the page is not a JSON:API document.
+        """
+        misfits: Counter[str] = Counter()
+        if self.rows is None:
+            # A page that the fast way cannot take whole, for whatever reason, is taken in parts.
+            with suppress(*DOES_NOT_FIT):
+                document: Any = self._decode_document(page)
+                records = document.data if isinstance(document.data, list) else [document.data]
+                index = index_of(document.included) if self._included else {}
+                return Shaped(self._fast(records, index, context, misfits), misfits)
+            misfits.clear()
+        raws, index = self._records(page, misfits)
+        tables = list(self._careful(raws, index, context, misfits))
+        return Shaped(pa.concat_tables(tables).combine_chunks() if tables else self.empty(), misfits)
+
+    def _records(self, page: bytes, misfits: Counter[str]) -> tuple[list[Raw], Index]:
+        records, included = page_records(page, misfits)
+        index = index_of(included)
+        if self.rows is not None:
+            return [raw for (kind, _), raw in index.items() if kind == self.rows], index
+        return records, index
+
+    def _careful(
+        self, raws: list[Raw], index: Index, context: Mapping[str, str | None], misfits: Counter[str]
+    ) -> Iterator[pa.Table]:
+        """Halve until the records that don't fit stand alone."""
+        counted = Counter[str]()
+        with suppress(*DOES_NOT_FIT):
+            table = self._fast([self._decode_record(raw) for raw in raws], index, context, counted)
+            misfits.update(counted)
+            yield table
+            return
+        if len(raws) > 1:
+            half = len(raws) // 2
+            yield from self._careful(raws[:half], index, context, misfits)
+            yield from self._careful(raws[half:], index, context, misfits)
+        else:
+            yield self._one(raws[0], index, context, misfits)
+            # A field that Klaviyo added is on every record from now on: the fast way learns it.
+            if self._tree.learned:
+                self._compile()
+
+    def _fast(
+        self, records: Sequence[Any], index: Index, context: Mapping[str, str | None], misfits: Counter[str]
+    ) -> pa.Table:
+        count = len(records)
+        arrays: dict[str, pa.Array] = {}
+        if self._id:
+            arrays[self._id.name] = pa.array([record.id for record in records], pa.string())
+        if self._type:
+            arrays[self._type.name] = pa.array([record.type for record in records], pa.string())
+        extras: dict[str, list[Raw | None]] = {}
+        self._tree.arrays([record.attributes for record in records], arrays, extras)
+        related = [record.relationships for record in records]
+        for name, column in self._to_one.items():
+            refs = attributes_of(attributes_of(related, self._python_names[name]), "data")
+            arrays[column.name] = pa.array(attributes_of(refs, "id"), pa.string())
+        for name, column in self._to_many.items():
+            lists = attributes_of(attributes_of(related, self._python_names[name]), "data")
+            arrays[column.name] = pa.array([json_ids(refs) for refs in lists], pa.string())
+        for inc in self._included:
+            arrays |= inc.arrays(attributes_of(related, self._python_names[inc.relationship]), index)
+        for column in self._context:
+            value = context.get(column.path.removeprefix("context."))
+            arrays[column.name] = pa.repeat(pa.scalar(value, pa.string()), count)
+        for column in self._absent:
+            arrays[column.name] = pa.nulls(count, ARROW[column.data_type])
+        arrays[EXTRA] = (
+            pa.array(_extras(extras, count, misfits), pa.string()) if extras else pa.nulls(count, pa.string())
+        )
+        return self._table(arrays)
+
+    def _table(self, arrays: dict[str, pa.Array]) -> pa.Table:
+        if self._row_version:
+            texts = [arrays[column.name].cast(pa.string()) for column in self.contract.columns if column.name != EXTRA]
+            arrays[ROW_VERSION] = pc.binary_join_element_wise(*texts, "|", null_handling="replace")
+        return pa.table([arrays[name] for name in self.schema.names], schema=self.schema)
+
+    def _one(self, raw: Raw, index: Index, context: Mapping[str, str | None], misfits: Counter[str]) -> pa.Table:
+        """One row out of a record that the types don't fit; what is left over goes to `_extra`."""
+        extra: dict[str, bytes] = {}
+        row: dict[str, Any] = {}
+        record = object_of(raw)
+        if record is None:
+            record = {}
+            extra["$"] = bytes(raw)
+        self._tree.take(record.get("attributes"), row, extra)
+        relationships = self._take_relationships(record.get("relationships"), extra)
+        for name, column in self._to_one.items():
+            refs = refs_of(relationships.get(name))
+            if refs is not None and len(refs) <= 1:
+                row[column.name] = refs[0].id if refs else None
+            elif name in relationships:
+                extra[f"relationships.{name}"] = bytes(relationships[name])
+        for name, column in self._to_many.items():
+            refs = refs_of(relationships.get(name))
+            if refs is not None:
+                row[column.name] = json_ids(refs) if has_data(relationships.get(name)) else None
+            elif name in relationships:
+                extra[f"relationships.{name}"] = bytes(relationships[name])
+        # Column by column: what is wrong with one is no reason to miss the others.
+        for inc in (alone for group in self._included for alone in group.each()):
+            column = inc.columns[0]
+            relationship = relationships.get(inc.relationship)
+            refs = refs_of(relationship)
+            to_many = inc.many or inc.first
+            link = ToMany(refs if has_data(relationship) else None) if to_many else ToOne(refs[0] if refs else None)
+            try:
+                row[column.name] = inc.arrays([link], index)[column.name][0].as_py()
+            except DOES_NOT_FIT:
+                extra[column.path] = inc.raw(refs or (), index)
+        for column in self._context:
+            row[column.name] = context.get(column.path.removeprefix("context."))
+        if self._type:
+            row[self._type.name] = text_of(record.get("type"))
+        if self._id:
+            row[self._id.name] = text_of(record.get("id"))
+            if row[self._id.name] is None:
+                # Without an id there is nothing to merge on; a name made of the content keeps the record once.
+                row[self._id.name] = stand_in_id(raw)
+                extra["$"] = bytes(raw)
+        misfits.update(extra.keys())
+        row[EXTRA] = json_object(extra) if extra else None
+        return self._table(
+            {
+                name: pa.array([row.get(name)], self.schema.field(name).type)
+                for name in self.schema.names
+                if name != ROW_VERSION
+            }
+        )
+
+    @staticmethod
+    def _take_relationships(raw: Raw | None, extra: dict[str, bytes]) -> dict[str, Raw]:
+        """The relationships that are there; null is as good as absent."""
+        found = object_of(raw)
+        if found is None:
+            if raw is not None and bytes(raw) != b"null":
+                extra["relationships"] = bytes(raw)
+            return {}
+        return {name: value for name, value in found.items() if bytes(value) != b"null"}
+
+
+class _Node:
+    """One fixed JSON object below `attributes`: its leaf columns and the objects in it.
+
+    Args:
+        path: where the object is, for `_extra`.
+        columns: the columns in it, at any depth.
+        depth: how many steps of their paths lead here.
+        closed: whether a field without a column goes to `_extra`. Not so inside an object that is a JSON column
+            as a whole and has columns of its own besides: there the JSON column has it.
+    """
+
+    def __init__(self, path: str, columns: Sequence[Column], depth: int, closed: bool = True) -> None:
+        self.path = path
+        self.leaves: dict[str, Column] = {}
+        self.children: dict[str, _Node] = {}
+        #: Set when a field was met that no column names, until the struct knows it.
+        self.learned = False
+        self._closed = closed
+        self._unknown: list[str] = []
+        below: dict[str, list[Column]] = {}
+        for column in columns:
+            steps = column.path.split(".")[depth:]
+            if len(steps) == 1:
+                self.leaves[steps[0]] = column
+            else:
+                below.setdefault(steps[0], []).append(column)
+        for name, inner in below.items():
+            self.children[name] = _Node(f"{path}.{name}", inner, depth + 1, closed and name not in self.leaves)
+        self._python: dict[str, str] = {}
+        self._inner: dict[str, Callable[[Raw], Any]] = {}
+
+    def struct(self) -> Any:
+        """The msgspec type of this object, remade after a field was learned."""
+        self.learned = False
+        names = dict.fromkeys([*self.leaves, *self.children, *self._unknown])
+        self._python = {name: f"f{i}" for i, name in enumerate(names)}
+        fields: list[tuple[str, Any, Any]] = []
+        for name, python in self._python.items():
+            if name in self.leaves:
+                kind = PYTHON_TYPES[self.leaves[name].data_type]
+                fields.append((python, kind, Raw() if kind is Raw else None))
+                if name in self.children:
+                    self._inner[name] = msgspec.json.Decoder(self.children[name].struct() | None).decode
+            elif name in self.children:
+                fields.append((python, self.children[name].struct() | None, None))
+            else:
+                fields.append((python, Raw, Raw()))
+        rename = {python: name for name, python in self._python.items()}
+        return msgspec.defstruct("Node", fields, rename=rename, forbid_unknown_fields=self._closed, gc=False)
+
+    def arrays(self, nodes: Sequence[Any], out: dict[str, pa.Array], extras: dict[str, list[Raw | None]]) -> None:
+        """Columns of all rows at once, from the decoded structs (None where the object is absent)."""
+        for name, column in self.leaves.items():
+            out[column.name] = array_of(column, attributes_of(nodes, self._python[name]))
+        for name, child in self.children.items():
+            inner = attributes_of(nodes, self._python[name])
+            if decode := self._inner.get(name):
+                inner = [decode(raw) if raw is not None and bytes(raw) else None for raw in inner]
+            child.arrays(inner, out, extras)
+        for name in self._unknown:
+            extras[f"{self.path}.{name}"] = attributes_of(nodes, self._python[name])
+
+    def take(self, raw: Raw | None, row: dict[str, Any], extra: dict[str, bytes]) -> None:
+        """Columns of one row, value by value; what does not fit goes to `extra` under its path."""
+        if raw is None or bytes(raw) in (b"", b"null"):
+            return
+        values = object_of(raw)
+        if values is None:
+            if self._closed:
+                extra[self.path] = bytes(raw)
+            return
+        for name, value in values.items():
+            column, child = self.leaves.get(name), self.children.get(name)
+            if column is not None:
+                row[column.name], whole = value_of(column, value)
+                if not whole:
+                    extra[f"{self.path}.{name}"] = bytes(value)
+            if child is not None:
+                child.take(value, row, extra)
+            if column is None and child is None and self._closed:
+                extra[f"{self.path}.{name}"] = bytes(value)
+                if name not in self._unknown and len(self._unknown) < _MOST_LEARNED:
+                    self._unknown.append(name)
+                    self.learned = True
+        self.learned = self.learned or any(child.learned for child in self.children.values())
+
+
+def _relationships(columns: Iterable[Column], suffix: str) -> dict[str, Column]:
+    return {
+        column.path.removeprefix("relationships.").removesuffix(suffix): column
+        for column in columns
+        if column.path.startswith("relationships.") and column.path.endswith(suffix)
+    }
+
+
+def _extras(fields: Mapping[str, list[Raw | None]], count: int, misfits: Counter[str]) -> list[str | None]:
+    """The `_extra` column out of the learned fields, row by row."""
+    rows: list[dict[str, bytes]] = [{} for _ in range(count)]
+    for path, values in fields.items():
+        for row, raw in zip(rows, values, strict=True):
+            if raw is not None and bytes(raw):
+                row[path] = bytes(raw)
+                misfits[path] += 1
+    return [json_object(row) if row else None for row in rows]

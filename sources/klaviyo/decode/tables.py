@@ -1,0 +1,113 @@
+"""Arrow tables of rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Raw
+
+from ..catalog.contracts import EXTRA, Contract
+from ..jsonapi import json_object, object_of
+from ..windows import Window
+from .values import ARROW
+
+
+@dataclass(slots=True)
+class Shaped:
+    """What one page became.
+
+    Attributes:
+        table: the rows, with the contract's columns in its order.
+        misfits: path -> how many values of this page went to `_extra`.
+    """
+
+    table: pa.Table
+    misfits: Counter[str] = field(default_factory=Counter)
+
+
+def schema_of(contract: Contract) -> pa.Schema:
+    """The Arrow types of a contract's columns."""
+    return pa.schema([pa.field(column.name, ARROW[column.data_type]) for column in contract.columns])
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as dicts -> a table; what a row does not have is null."""
+    return pa.table([pa.array([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema)
+
+
+def without(table: pa.Table, column: str, surplus: Sequence[Window]) -> pa.Table:
+    """The rows whose `column` lies in no window of `surplus`; rows without a value there are kept."""
+    low, high, _ = span(table, column) if surplus else (None, None, True)
+    values = table.column(column)
+    for window in surplus:
+        if low is None or high is None or high < window.start or window.end <= low:
+            continue
+        start, end = pa.scalar(window.start, values.type), pa.scalar(window.end, values.type)
+        inside = pc.and_(pc.greater_equal(values, start), pc.less(values, end))
+        if pc.any(inside).as_py():
+            table = table.filter(pc.invert(pc.fill_null(inside, False)))
+            values = table.column(column)
+    return table
+
+
+def without_nuls(table: pa.Table, contract: Contract) -> tuple[pa.Table, Counter[str]]:
+    """Text without the character U+0000, for destinations that cannot hold it; the whole value goes to `_extra`."""
+    misfits: Counter[str] = Counter()
+    extras: dict[int, dict[str, bytes]] = {}
+    for column in contract.columns:
+        if column.data_type != "text":
+            continue
+        values = table.column(column.name)
+        found = pc.match_substring(values, "\x00")
+        if not pc.any(found).as_py():
+            continue
+        for row in pc.indices_nonzero(pc.fill_null(found, False)).to_pylist():
+            extras.setdefault(row, {})[column.path] = msgspec.json.encode(values[row].as_py())
+            misfits[column.path] += 1
+        place = table.schema.get_field_index(column.name)
+        table = table.set_column(place, column.name, pc.replace_substring(values, "\x00", ""))
+    if extras:
+        before = table.column(EXTRA).to_pylist()
+        for row, values_of_row in extras.items():
+            known = (
+                {name: bytes(raw) for name, raw in (object_of(Raw(before[row])) or {}).items()} if before[row] else {}
+            )
+            before[row] = json_object({**known, **values_of_row})
+        place = table.schema.get_field_index(EXTRA)
+        table = table.set_column(place, EXTRA, pa.array(before, pa.string()))
+    return table, misfits
+
+
+def span(table: pa.Table, column: str) -> tuple[datetime | None, datetime | None, bool]:
+    """Least and greatest value of a timestamp column, and whether it ascends by whole seconds, Klaviyo's grain."""
+    moments = microseconds(table, column)
+    if not moments:
+        return None, None, True
+    ordered = sorted(moments)
+    # Most are in order as they stand.
+    ascends = moments == ordered or (seconds := [moment // 1_000_000 for moment in moments]) == sorted(seconds)
+    return moment_at(ordered[0]), moment_at(ordered[-1]), ascends
+
+
+def microseconds(table: pa.Table, column: str) -> list[int]:
+    """The values of a timestamp column that are there, in microseconds since 1970."""
+    # Not by Arrow's functions: each lets go of Python's lock, and waits for it again among all threads that fetch.
+    found: list[int] = []
+    for values in table.column(column).chunks:
+        there = values.drop_null() if values.null_count else values
+        if len(there):
+            numbers = memoryview(there.buffers()[1]).cast("q")
+            found += numbers[there.offset : there.offset + len(there)].tolist()
+    return found
+
+
+def moment_at(microseconds: int) -> datetime:
+    """Microseconds since 1970 as aware UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)

@@ -1,0 +1,92 @@
+"""Rows that wait for the loader, packed once they are many, so that reading can go on while a load package is loaded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from .tuning import DEFAULT, Tuning
+
+#: Packs events to a fraction of their size, at a fraction of what decoding them costs.
+_PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+class Buffer:
+    """The tables of one report between the decoder and the loader. Not thread-safe.
+
+    Attributes:
+        rows: how many wait.
+    """
+
+    def __init__(self, tuning: Tuning = DEFAULT) -> None:
+        self._tuning = tuning
+        self._clear()
+
+    def _clear(self) -> None:
+        self.rows = 0
+        self._packed: deque[pa.Buffer] = deque()
+        self._packed_bytes = 0
+        self._tables: list[pa.Table] = []
+        self._table_rows = 0
+        self._table_bytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tables take while they wait."""
+        return self._packed_bytes + self._table_bytes
+
+    @property
+    def enough(self) -> bool:
+        """Whether they are worth to be handed over."""
+        return self.rows >= self._tuning.table_rows or self.nbytes >= self._tuning.table_bytes
+
+    def add(self, table: pa.Table) -> None:
+        """Let the rows of one page wait."""
+        self.rows += table.num_rows
+        self._tables.append(table)
+        self._table_rows += table.num_rows
+        self._table_bytes += table.nbytes
+        # A loader that has time would have taken them by now.
+        if self._table_rows >= 2 * self._tuning.table_rows or self._table_bytes >= 2 * self._tuning.table_bytes:
+            self._pack()
+
+    def _pack(self) -> None:
+        sink = pa.BufferOutputStream()
+        table = pa.concat_tables(self._tables).combine_chunks()
+        with pa.ipc.new_stream(sink, table.schema, options=_PACKED) as writer:
+            writer.write_table(table)
+        packed = sink.getvalue()
+        self._packed.append(packed)
+        self._packed_bytes += packed.size
+        self._tables, self._table_rows, self._table_bytes = [], 0, 0
+
+    def drain(self) -> Drained:
+        """All that waits; nothing waits any more."""
+        drained = Drained(self.rows, self._packed, self._tables)
+        self._clear()
+        return drained
+
+
+class Drained:
+    """Tables to load, each unpacked when its turn comes. To be read once.
+
+    Attributes:
+        rows: of all of them.
+    """
+
+    def __init__(self, rows: int, packed: deque[pa.Buffer], tables: list[pa.Table]) -> None:
+        self.rows = rows
+        self._packed = packed
+        self._tables = tables
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        while self._packed:
+            with pa.ipc.open_stream(self._packed.popleft()) as reader:
+                yield reader.read_all()
+        if self._tables:
+            yield pa.concat_tables(self._tables)
+
+
+NOTHING = Drained(0, deque(), [])

@@ -1,0 +1,123 @@
+"""The metrics of one account by their names: for reports that name one, and for event tables per metric."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from ..catalog.endpoints import endpoints
+from ..catalog.model import AnalyticsApi, EventMetric, Variant
+from ..catalog.report import Report
+from ..config.raw_settings import nearest
+from ..decode.parents import named_ids
+from ..errors import ConfigError, KlaviyoError
+from ..http import query
+from ..http.client import Client, Traffic
+from ..plan.event_metrics import chosen, matches, of_metrics
+
+
+class Metrics:
+    """The metrics of an account. They are asked for once, when the first report names one."""
+
+    def __init__(self, client: Client, revision: str) -> None:
+        self._client, self._revision = client, revision
+        self._ids: dict[str, list[str]] | None = None
+
+    def resolved(self, report: Report) -> Report:
+        """The report with its metric's ids in its filters.
+
+        Metrics of different integrations may share a name: then all of them are read.
+
+        Raises:
+            ConfigError: the account has no metric of this name.
+            KlaviyoError: the metrics cannot be read.
+        """
+        if report.metric is None:
+            return report
+        known = self._by_name()
+        if report.metric not in known:
+            name = report.name.removesuffix("__included")
+            raise ConfigError(
+                f'{name}: metric = "{report.metric}": the account has no metric of this name'
+                f"{nearest(report.metric, known)}"
+            )
+        return of_metrics(report, known[report.metric])
+
+    def chosen(
+        self,
+        report: Report,
+        patterns: Sequence[str],
+        split: bool,
+        known: Mapping[str, EventMetric],
+        taken: Collection[str],
+    ) -> tuple[list[Report], list[str]]:
+        """One report for each metric that a pattern names, and the patterns that name none: see `event_metrics.chosen`.
+
+        Raises:
+            KlaviyoError: the metrics cannot be read.
+        """
+        return chosen(self._by_name(), report, patterns, split, known, taken)
+
+    def unmatched(self, report: Report, missing: Sequence[str]) -> ConfigError:
+        """Why patterns name nothing. Custom metrics are looked at too: an event cannot be chosen by one."""
+        known = self._by_name()
+        try:
+            composed = {name for name, _ in self._listed("custom_metrics")}
+        except KlaviyoError:
+            composed = set()
+        lines = []
+        for pattern in missing:
+            why = f"the account has no metric of this name{nearest(pattern, known)}"
+            if any(matches(pattern, name) for name in composed):
+                why = (
+                    "this is a custom metric, by which Klaviyo filters no events: name the metrics that it is made of."
+                )
+            lines.append(f'{report.name}: metrics "{pattern}": {why}')
+        return ConfigError("\n".join(lines))
+
+    def counted(self, report: Report, names: Sequence[str]) -> Report:
+        """An analytics report with a variant for every metric of these names or patterns.
+
+        Raises:
+            ConfigError: the account has no metric of a name.
+            KlaviyoError: the metrics cannot be read.
+        """
+        analytics = report.endpoint.analytics
+        if analytics is None or not names:
+            return report
+        known = self._by_name()
+        variants = []
+        kind = "metric" if analytics.api is AnalyticsApi.AGGREGATE else "conversion_metric"
+        for name in names:
+            matching = [other for other in known if fnmatchcase(other, name)] or [name]
+            if matching == [name] and name not in known:
+                raise ConfigError(
+                    f'{report.name}: the account has no metric "{name}"{nearest(name, known)} Set '
+                    f"{analytics.metric_setting} under [sources.klaviyo.{report.name}]."
+                )
+            variants += [
+                Variant("", {f"{kind}_id": metric, f"{kind}_name": other}, metric)
+                for other in matching
+                for metric in known[other]
+            ]
+        # Two patterns may name one metric.
+        different = {variant.metric: variant for variant in variants}
+        return replace(report, endpoint=replace(report.endpoint, variants=tuple(different.values())))
+
+    def _by_name(self) -> dict[str, list[str]]:
+        if self._ids is None:
+            found: dict[str, list[str]] = {}
+            for name, metric in self._listed("metrics"):
+                found.setdefault(name, []).append(metric)
+            self._ids = found
+        return self._ids
+
+    def _listed(self, collection: str) -> Iterator[tuple[str, str]]:
+        """Name and id of every record of a collection."""
+        endpoint = endpoints(self._revision)[collection]
+        path: str | None = query.url(endpoint)
+        while path is not None:
+            page = self._client.get(path, endpoint, endpoint.rate, Traffic())
+            yield from named_ids(page.body)
+            path = page.next

@@ -1,0 +1,70 @@
+"""What a command begins with: its settings out of dlt's configuration, and its pipeline, mended after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration import resolve_configuration
+from dlt.common.destination import Destination
+from dlt.common.pipeline import get_dlt_pipelines_dir
+from dlt.pipeline.configuration import PipelineConfiguration
+
+from ..clock import Clock, SystemClock
+from ..config import providers as config
+from ..config.build import settings_from
+from ..config.settings import Settings
+from .recovery import heal
+
+DEFAULT_DESTINATION = "warehouse"
+
+
+def load_settings(pipeline_name: str, flags: Mapping[str, Any], clock: Clock | None = None) -> Settings:
+    """Settings of a pipeline out of flags and dlt's configuration, checked.
+
+    Raises:
+        ConfigError: a setting is wrong or missing.
+    """
+    return settings_from(config.read(pipeline_name, flags, "the flag {}"), (clock or SystemClock()).now())
+
+
+def open_pipeline(
+    name: str, destination: str | None = None, dataset: str | None = None, pipelines_dir: str | None = None
+) -> dlt.Pipeline:
+    """The dlt pipeline, mended if its last run was killed.
+
+    Args:
+        name: of the pipeline; one pipeline an account.
+        destination: dlt's name of a destination; default what `[pipelines.<name>]` says, else DuckDB.
+        dataset: default what the configuration says, else the pipeline's name.
+    """
+    heal(Path(pipelines_dir or get_dlt_pipelines_dir()) / name)
+    configured = resolve_configuration(PipelineConfiguration(pipeline_name=name), sections=("pipelines", name))
+    chosen = _destination(
+        destination or configured.destination_type, configured.destination_name if not destination else None
+    )
+    return dlt.pipeline(
+        name,
+        pipelines_dir=pipelines_dir or get_dlt_pipelines_dir(),
+        destination=chosen,
+        dataset_name=dataset or configured.dataset_name or name,
+    )
+
+
+def _destination(reference: Any, name: str | None) -> Any:
+    """A destination that replaces and merges in one transaction."""
+    if reference in (None, "duckdb", DEFAULT_DESTINATION):
+        # A file named like the dataset makes DuckDB's names ambiguous; dlt's tools find the file by this name again.
+        # Without the last argument dlt runs delete and insert of a merge as two transactions on DuckDB.
+        return dlt.destinations.duckdb(
+            destination_name=name or DEFAULT_DESTINATION,
+            replace_strategy="insert-from-staging",
+            supports_transactions=True,
+        )
+    options: dict[str, Any] = {"destination_name": name} if name else {}
+    made: Any = Destination.from_reference(str(reference), **options)
+    if "insert-from-staging" in (made.capabilities().supported_replace_strategies or ()):
+        made = Destination.from_reference(str(reference), replace_strategy="insert-from-staging", **options)
+    return made

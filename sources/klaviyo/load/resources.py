@@ -1,0 +1,218 @@
+"""Rows become dlt resources: what was planned is read, tables are yielded, the state is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import dlt
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.extract import DltResource
+
+from ..catalog.contracts import DELETED, ROW_VERSION
+from ..catalog.report import Report
+from ..decode.analytics import PERIOD_KEY
+from ..decode.nested import standing
+from ..decode.raw import unpacked
+from ..decode.tables import without_nuls
+from ..extract.engine import Handle
+from ..plan import state
+from ..plan.plan import Disposition, Plan, fingerprint
+from ..windows import BEGINNING, EVERYTHING, Window, union
+from .package import Package
+from .prepare import Run
+
+log = logging.getLogger("klaviyo")
+
+#: How deep dlt unpacks what it infers; its own default.
+_NESTED = 1000
+#: Destinations whose text cannot hold the character U+0000.
+_WITHOUT_NULS = ("postgres", "redshift")
+
+
+def resource(report: Report, disposition: Disposition, rows: Callable[[], Iterator[Any]]) -> DltResource:
+    """The dlt resource of one report.
+
+    Args:
+        rows: yields the tables of the report; called again whenever the resource is extracted.
+    """
+    contract = report.contract
+    inferred = report.custom is not None and report.custom.inferred
+    columns: dict[str, Any] = {
+        column.name: {"data_type": column.data_type, "nullable": column.nullable, "description": column.description}
+        for column in contract.columns
+        if not inferred or column.primary_key
+    }
+    keys: dict[str, Any] = {"primary_key": contract.primary_key}
+    if report.endpoint.analytics is not None:
+        # A period that is read again is replaced whole: groupings that it no longer has must go.
+        keys = {"merge_key": [column.name for column in contract.columns if column.path in PERIOD_KEY]}
+    if disposition is Disposition.HISTORY:
+        columns[ROW_VERSION] = {"data_type": "text", "nullable": False, "description": "What dlt compares rows by."}
+    elif disposition is not Disposition.REPLACE:
+        if DELETED in columns:
+            columns[DELETED]["hard_delete"] = True
+        if not inferred:
+            _sort_duplicates(report, columns)
+
+    # dlt calls a generator function anew for each extraction, and takes no `partial` for one.
+    def read() -> Iterator[Any]:
+        yield from rows()
+
+    made: DltResource = dlt.resource(
+        read,
+        name=report.name,
+        table_name=report.table or report.name,
+        columns=columns,
+        **keys,
+        write_disposition=write_disposition(disposition),
+        max_table_nesting=_NESTED if inferred else 0,
+        file_format="preferred" if inferred else "parquet",
+        # What counts was read, checked and explained by `config`.
+        spec=BaseConfiguration,
+    )
+    return made
+
+
+def write_disposition(disposition: Disposition) -> Any:
+    """The disposition in dlt's words."""
+    if disposition is Disposition.HISTORY:
+        return {"disposition": "merge", "strategy": "scd2", "row_version_column_name": ROW_VERSION}
+    if disposition is Disposition.REPLACE:
+        return {"disposition": "replace"}
+    if disposition is Disposition.APPEND:
+        return "append"
+    return {"disposition": "merge", "strategy": "delete-insert"}
+
+
+def _sort_duplicates(report: Report, columns: Mapping[str, Any]) -> None:
+    """Of two rows with one key, let dlt keep the one with the greater cursor value."""
+    cursor = report.endpoint.cursor
+    for column in report.contract.columns:
+        if cursor is not None and column.path == f"attributes.{cursor.field}":
+            columns[column.name]["dedup_sort"] = "desc"
+            # A user may have lifted the same value into a column of another name.
+            return
+
+
+def rows_of(run: Run, name: str, package: Package, *, append: bool = False) -> Iterator[Any]:
+    """The tables of one report for one load package; None while there is nothing yet, so that others go on.
+
+    Args:
+        package: when it is full, the rows that are left go into the next one.
+        append: the load package appends them, so it ends before the first row that would have to be merged.
+
+    Raises:
+        KlaviyoError: the report failed, and the run raises errors.
+    """
+    resource_state = dlt.current.resource_state(name)
+    if run.add(name, resource_state):
+        # Once every selected resource was asked, they start together: side by side, and sharing requests.
+        yield None
+    run.start()
+    handle = run.handle(name)
+    writer = _Writer(run, handle, package, resource_state)
+    try:
+        yield from writer.whole() if handle.plan.whole else writer.windowed(append)
+    except GeneratorExit:
+        # The load failed elsewhere, or somebody wanted to see a few rows only. Nothing is stored as loaded.
+        handle.drop()
+        raise
+
+
+class _Writer:
+    """Hands the rows of one report to dlt, and writes into its state what they cover."""
+
+    def __init__(self, run: Run, handle: Handle, package: Package, resource_state: dict[str, Any]) -> None:
+        self._run = run
+        self._handle = handle
+        self._plan: Plan = handle.plan
+        self._package = package
+        self._state = resource_state
+
+    def windowed(self, append: bool) -> Iterator[Any]:
+        """The rows that are there, until the package is full or the report is read."""
+        plan, handle, query = self._plan, self._handle, self._plan.settings.analytics
+        first = not self._state
+        while True:
+            last = self._package.full
+            taken = handle.take(last=last, append=append)
+            for table in taken.tables:
+                first = False
+                self._package.add(table.num_rows)
+                yield self._fitted(table)
+            if taken.ended or last or taken.needs_merge:
+                break
+            if not taken.tables.rows:
+                yield None
+        self._raise()
+        if first:
+            # The table exists, with all its columns, even if the account has no such records.
+            yield self._empty()
+        if taken.needs_merge:
+            # Don't save coverage yet: it counts rows still buffered for the next merge package.
+            return
+        loaded, covered = state.covered(self._state, plan.loaded_by), taken.covered or []
+        if query is not None:
+            state.remember_analytics(self._state, query, self._run.began, handle.requests)
+        # A period that is read again and was not reached is left to the next run. If nothing new was covered, the
+        # lookback of the next run reaches as far back anyway, and the high-water mark stays where it was.
+        if first or union([*loaded, *covered]) != loaded:
+            state.remember(self._state, covered, plan.loaded_by)
+        self._note()
+        handle.output.loaded = taken.ended
+
+    def whole(self) -> Iterator[Any]:
+        """All rows, once all of them are read."""
+        plan, handle = self._plan, self._handle
+        while not handle.take(last=False).ended:
+            yield None
+        self._raise()
+        spool = handle.output.spool
+        if handle.failed or spool is None:
+            return
+        # At least one table: dlt replaces or retires nothing for a resource that yields nothing.
+        yield self._empty()
+        for table in map(standing, spool.tables()):
+            self._package.add(table.num_rows)
+            yield self._fitted(table)
+        spool.close()
+        handle.output.loaded = True
+        if plan.report.is_windowed:
+            everything = list(plan.windows) == [EVERYTHING]
+            whole = [Window(BEGINNING, plan.settings.end)] if everything else plan.windows
+            state.remember(self._state, whole, plan.report.dated_by)
+        self._note()
+
+    def _note(self) -> None:
+        """Write into the state what the rows were asked for by."""
+        report = self._plan.report
+        if report.event_metric is not None:
+            state.remember_metric(self._state, report.event_metric)
+        if report.custom is not None and report.is_windowed:
+            state.remember_fingerprint(self._state, fingerprint(report))
+
+    def _empty(self) -> Any:
+        """An item without rows, for which dlt makes or empties the table all the same."""
+        custom = self._plan.report.custom
+        if custom is not None and custom.inferred:
+            return dlt.mark.materialize_table_schema()
+        return self._handle.output.shaper.empty()
+
+    def _fitted(self, table: Any) -> Any:
+        """The table as the destination can hold it; or the dicts that dlt is to infer the columns of."""
+        output, contract = self._handle.output, self._plan.report.contract
+        destination = dlt.current.pipeline().destination
+        if destination is not None and destination.destination_type.rpartition(".")[2] in _WITHOUT_NULS:
+            # A text that the destination refuses would fail the load for good.
+            table, misfits = without_nuls(table, contract)
+            output.misfits.update(misfits)
+        custom = self._plan.report.custom
+        return unpacked(table, contract) if custom is not None and custom.inferred else table
+
+    def _raise(self) -> None:
+        error = self._handle.error
+        if self._run.raise_errors and self._handle.failed and error is not None:
+            self._run.close()
+            raise error

@@ -1,0 +1,269 @@
+"""What one run reads of each report: settings, state and the time become windows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from enum import Enum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ..calendar import Interval, cut, own_day
+from ..catalog.report import Report
+from ..catalog.reports import reports
+from ..config.settings import VISIBILITY_LAG, ReportSettings, Settings
+from ..windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
+from ..windows import plan as chunks
+from . import state
+from .daily_quota import share
+from .event_metrics import chosen
+
+#: How far back an analytics report goes that is to read everything without a start date.
+_WITHOUT_A_START = timedelta(days=365)
+
+
+class Disposition(Enum):
+    """How the rows of a report get into its table."""
+
+    HISTORY = "compared with the last snapshot and kept as history"
+    REPLACE = "replace the table in one transaction"
+    REPLACE_PERIODS = "replace the rows of the periods that were read again"
+    MERGE = "merged by primary key"
+    APPEND = "appended, since it is proved that they are new"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A report that the settings choose, with their switches applied.
+
+    Attributes:
+        settings: how to read it.
+    """
+
+    report: Report
+    settings: ReportSettings
+
+    @property
+    def loaded_by(self) -> str:
+        """What the loaded periods are true of. Another date field or analytics query was not loaded."""
+        return self.report.dated_by if self.settings.analytics is None else self.settings.analytics.signature
+
+
+def selections(settings: Settings) -> dict[str, Selection]:
+    """Name -> selection, of all reports that are to be read."""
+    known = {**reports(settings.revision), **settings.custom}
+    return {name: Selection(known[name].with_options(own.options), own) for name, own in settings.reports.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one run reads one report. Everything that fetches, decodes and loads goes by this value.
+
+    Attributes:
+        settings: as given, or as the extract method needs them.
+        windows: what to read, in this order; empty where everything is loaded already.
+        covered: what is loaded and not read again.
+        whole: loaded as a whole, once all of it is read.
+        append: the table has no row of these windows and will get none from elsewhere: the rows may be appended.
+    """
+
+    report: Report
+    settings: ReportSettings
+    windows: Sequence[Window]
+    covered: Sequence[Window]
+    whole: bool
+    append: bool = False
+
+    @property
+    def loaded_by(self) -> str:
+        """See `Selection.loaded_by`."""
+        return Selection(self.report, self.settings).loaded_by
+
+    @property
+    def disposition(self) -> Disposition:
+        """How the rows get into the table."""
+        if self.report.history:
+            return Disposition.HISTORY
+        if self.whole:
+            return Disposition.REPLACE
+        if self.settings.analytics is not None:
+            return Disposition.REPLACE_PERIODS
+        return Disposition.APPEND if self.append else Disposition.MERGE
+
+
+def plan_analytics(
+    report: Report, settings: ReportSettings, resource_state: Mapping[str, Any], zone: str, now: datetime
+) -> Plan:
+    """The plan of an analytics report: whole intervals of the account's calendar, within the daily quota.
+
+    An interval is always asked for whole, even where only a part of it is missing or may have changed. The order:
+    what is missing, newest first; then what may have changed. `extract = "all"` reads the period again: the daily quota
+    may not be enough to replace the table in one run.
+
+    Args:
+        resource_state: what is stored of the report.
+        zone: IANA name of the account's timezone.
+        now: aware UTC.
+    """
+    analytics, query = report.endpoint.analytics, settings.analytics
+    if analytics is None or query is None:
+        raise ValueError(f"{report.name} is no analytics report")
+    clock, quota = ZoneInfo(zone), report.endpoint.rate.daily
+    end = min(own_day(settings.end, clock), (now - VISIBILITY_LAG).replace(microsecond=0))
+    start = own_day(settings.start, clock) if settings.start else end - _WITHOUT_A_START
+    since = BEGINNING
+    if analytics.since is not None:
+        since = datetime.combine(analytics.since, time(), clock).astimezone(UTC)
+    start = max(start, since)
+    most_requests = None if quota is None else share(quota, state.spent(resource_state), now)
+    query = replace(query, zone=zone, most_requests=most_requests)
+    settings = replace(settings, start=start, end=end, analytics=query)
+    loaded = state.covered(resource_state, query.signature)
+    if start >= end:
+        return Plan(report, settings, [], loaded, False)
+    period = Window(start, end)
+    missing = subtract(period, loaded)
+    # Lookback applies behind the newest interval only; older gaps no longer change once they are read.
+    late = [Window(loaded[-1].end - settings.lookback, loaded[-1].end)] if loaded and settings.lookback else []
+    rereads = settings.reread or settings.extract == "all"
+    again = [period] if rereads else intersection([period], late)
+    # The hours of a day are asked for together: Klaviyo may take timeframes by the day.
+    unit: Interval = "day" if query.interval == "hour" else query.interval
+    most = analytics.intervals[query.interval] // (24 if query.interval == "hour" else 1)
+    # A week or a month may start before Klaviyo has data.
+    found = cut([*missing, *again], unit, clock, most=most, end=end)
+    windows = [Window(max(one.start, since), one.end) for one in found]
+    new = [one for one in reversed(windows) if rereads or intersection([one], missing)]
+    due = [one for one in reversed(windows) if one not in new]
+    if due and most_requests is not None:
+        # The quota may not be enough for all of them: every hour begins with another one.
+        turn = int(now.timestamp() // 3600) * max(1, most_requests - len(new)) % len(due)
+        due = [*due[turn:], *due[:turn]]
+    kept = [rest for window in loaded for rest in subtract(window, new)]
+    return Plan(report, settings, [*new, *due], kept, False)
+
+
+def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Window], *, anew: bool = False) -> Plan:
+    """The plan of any other report, from what is loaded already.
+
+    Args:
+        anew: the loaded rows were asked for in another way. The whole period is read again and replaces the table.
+    """
+    if not report.is_windowed or settings.extract == "all":
+        if settings.split_by != "none":
+            # Without a period there is no calendar to cut by.
+            settings = replace(settings, split_by="auto")
+        return Plan(report, settings, [EVERYTHING], [], True)
+    windows = chunks(
+        start_of(report, settings),
+        settings.end,
+        covered=() if settings.reread or anew else loaded,
+        lookback=settings.lookback,
+        split_by=settings.split_by,
+    )
+    if anew:
+        return Plan(report, settings, windows, [], True)
+    kept = [rest for window in loaded for rest in subtract(window, windows)]
+    return Plan(report, settings, windows, kept, False)
+
+
+def start_of(report: Report, settings: ReportSettings) -> datetime:
+    """Where the period of a report starts. Dimensions that other rows point at start with the account."""
+    if report.cursor is not None and report.cursor.from_start:
+        return BEGINNING
+    return settings.start or BEGINNING
+
+
+def plan_again(
+    report: Report,
+    settings: ReportSettings,
+    resource_state: Mapping[str, Any],
+    now: datetime,
+    *,
+    zone: str | None = None,
+    anew: bool = False,
+    inherited: Sequence[Window] = (),
+) -> Plan:
+    """The plan of a report, from what is stored of it.
+
+    Args:
+        now: aware UTC.
+        zone: the account's timezone, where it was asked for; else the one of the last run.
+        anew: the table is replaced, since the report asks for other rows than those that are loaded.
+        inherited: other loaded periods of the rows that it asks for.
+    """
+    if settings.analytics is not None:
+        return plan_analytics(report, settings, resource_state, zone or state.zone(resource_state) or "UTC", now)
+    loaded = union([*state.covered(resource_state, Selection(report, settings).loaded_by), *inherited])
+    if differs(report, resource_state) and not anew:
+        # The definition changed without a planned replace: re-read and merge.
+        loaded = []
+    return plan_report(report, settings, loaded, anew=anew)
+
+
+def fingerprint(report: Report) -> str:
+    """The mode of a custom report and a hash of what it asks for. Another one means other rows."""
+    endpoint = report.endpoint
+    told = (
+        (endpoint.path, endpoint.parent, [(variant.filter, dict(variant.context)) for variant in endpoint.variants]),
+        endpoint.cursor and endpoint.cursor.field,
+        report.metric,
+        report.include,
+        report.additional_fields,
+        sorted(report.fields.items()),
+        report.custom and sorted(report.custom.columns.items()),
+    )
+    mode = "inferred" if report.custom is not None and report.custom.inferred else "raw"
+    return f"{mode} {hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+
+
+def differs(report: Report, resource_state: Mapping[str, Any]) -> bool:
+    """Whether a report asks for other rows than those that are loaded."""
+    before = state.fingerprint(resource_state)
+    return report.custom is not None and report.is_windowed and before not in (None, fingerprint(report))
+
+
+def settings_of_metric(settings: ReportSettings) -> ReportSettings:
+    """How the events of one of several metrics are read.
+
+    To replace a table that holds other metrics too would drop their rows. Instead all of it is read and merged.
+    """
+    own = replace(settings, metrics=(), split_tables=False)
+    everything = settings.extract == "all" and not settings.split_tables
+    return replace(own, extract="incremental", start=None, reread=True) if everything else own
+
+
+def plan_all(settings: Settings, pipeline_state: Mapping[str, Any], now: datetime) -> list[Plan]:
+    """The plans of all reports of the settings, without asking Klaviyo.
+
+    Where metrics are chosen, those of earlier runs have a plan each; only Klaviyo knows the others. Until a first run
+    has asked for the account's timezone, it is taken to be UTC.
+
+    Args:
+        pipeline_state: what is stored of all of them.
+        now: aware UTC.
+    """
+    found = []
+    for name, selected in selections(settings).items():
+        report, own, stored = selected.report, selected.settings, state.of_report(pipeline_state, name)
+        if own.metrics:
+            found += _of_known_metrics(selected, pipeline_state, now)
+        found.append(plan_again(report, own, stored, now, anew=differs(report, stored)))
+    return found
+
+
+def _of_known_metrics(selected: Selection, pipeline_state: Mapping[str, Any], now: datetime) -> list[Plan]:
+    report, settings, known = selected.report, selected.settings, state.known_metrics(pipeline_state)
+    ids: dict[str, list[str]] = {}
+    for metric in known.values():
+        ids.setdefault(metric.names[-1], []).append(metric.id)
+    made, _ = chosen(ids, report, settings.metrics, settings.split_tables, known, ())
+    own = settings_of_metric(settings)
+    inherited = state.covered(state.of_report(pipeline_state, report.name), selected.loaded_by)
+    return [
+        plan_again(one, own, state.of_report(pipeline_state, one.name), now, inherited=inherited if one.table else ())
+        for one in made
+        if one.name in known
+    ]
