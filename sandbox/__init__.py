@@ -12,9 +12,9 @@ header `revision` of a request chooses the revision of the API: one account, see
 it from the command line.
 """
 
-from .account import Account
-from .faults import Fault
-from .limits import Limiter
-from .server import Request, Sandbox
+from .http.faults import Fault
+from .http.rate_limits import Limiter
+from .http.server import Request, Sandbox
+from .store.account import Account
 
 __all__ = ["Account", "Fault", "Limiter", "Request", "Sandbox"]

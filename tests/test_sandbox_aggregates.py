@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import requests
 
-from sandbox import Account, Limiter, Sandbox, aggregates
+from sandbox import Account, Limiter, Sandbox
+from sandbox.analytics import metric_aggregates as aggregates
 from tests import truth_reports as truth
 from tests.truth import moment
 

@@ -11,7 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from sandbox import Account, Limiter, Sandbox, reports, tally, timeframes
+from sandbox import Account, Limiter, Sandbox
+from sandbox.analytics import reports, timeframes
+from sandbox.analytics import statistics as tally
 from tests import truth_reports as truth
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)

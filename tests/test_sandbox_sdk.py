@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from sandbox import Account, Sandbox, rules
 from sandbox.rules import Endpoint, FilterField
-from sandbox.schema import RELATIONS, kinds, public
+from sandbox.store.resource_types import RELATIONS, kinds, public
 from tests import sdks
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)

@@ -13,7 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from klaviyo_api import KlaviyoAPI
 
-from sandbox import Account, Sandbox, aggregates, reports, rules, tally, timeframes
+from sandbox import Account, Sandbox, rules
+from sandbox.analytics import metric_aggregates as aggregates
+from sandbox.analytics import reports, timeframes
+from sandbox.analytics import statistics as tally
 from sandbox.rules import Endpoint
 from tests import sdks
 from tests.truth_reports import metric_id

@@ -1,0 +1,95 @@
+"""Jobs that worked on many records at once: imports of profiles with their errors, suppressions, catalog, codes."""
+
+from __future__ import annotations
+
+from ..store.store import Resource
+from .lists_and_segments import DAY_S, Maker, ids
+from .timestamps import iso
+
+STATES = ["complete", "processing", "queued", "cancelled", "complete"]
+
+
+def _job(make: Maker, kind: str, place: int, *, counts: tuple[str, ...]) -> Resource:
+    """What all jobs have in common; moments with a fraction, as their documentation shows them."""
+    status = STATES[place % len(STATES)]
+    created = make.second(make.end - 10 * DAY_S)
+    total = 1 + place * 7
+    done = total if status == "complete" else None
+    attributes: Resource = {
+        "status": status,
+        "created_at": iso(created).replace("+00:00", f".{place:06d}+00:00"),
+        "total_count": total,
+        "completed_count": done,
+        "completed_at": iso(created + 60) if done is not None else None,
+    }
+    for name in counts:
+        attributes[name] = place % 3 if done is not None else None
+    return {"type": kind, "id": f"{kind[:4]}{place}{make.identity(20)}", "attributes": attributes, "relationships": {}}
+
+
+def bulk_jobs(make: Maker, kind: str, relationship: str, target: str, targets: list[str]) -> list[Resource]:
+    """Jobs on the catalog or on coupon codes, some of them with errors."""
+    built = []
+    for place in range(6):
+        job = _job(make, kind, place, counts=("failed_count",))
+        attributes = job["attributes"]
+        attributes["expires_at"] = iso(make.end + DAY_S) if place % 2 else None
+        attributes["errors"] = [
+            {
+                "id": f"e4eebb08-{place:04d}",
+                "code": "invalid",
+                "title": "Invalid input",
+                "detail": "„price“ must be a number.",
+                "source": {"pointer": "/data/attributes/items/data/0"},
+            }
+        ] * (attributes["failed_count"] or 0) or [[], None][place % 2]
+        job["relationships"] = {relationship: ids(target, targets[place : place + place % 3])}
+        built.append(job)
+    return built
+
+
+def imports(make: Maker, lists: list[str], profiles: list[str]) -> tuple[list[Resource], list[Resource]]:
+    """Imports of profiles, and the errors of those that had any."""
+    built, errors = [], []
+    for place in range(12):
+        job = _job(make, "profile-bulk-import-job", place, counts=("failed_count",))
+        attributes = job["attributes"]
+        attributes["started_at"] = attributes["created_at"] if attributes["completed_at"] else None
+        attributes["expires_at"] = iso(make.end + 7 * DAY_S) if place % 2 else None
+        own = [_error(make, place, number) for number in range(attributes["failed_count"] or 0)]
+        errors += own
+        job["relationships"] = {
+            "lists": ids("list", lists[: place % 2]),
+            "profiles": ids("profile", profiles[place : place + 2]),
+            "import-errors": ids("import-error", [error["id"] for error in own]),
+        }
+        built.append(job)
+    return built, errors
+
+
+def _error(make: Maker, place: int, number: int) -> Resource:
+    return {
+        "type": "import-error",
+        "id": f"{make.identity(12)}-{place}-{number}",
+        "attributes": {
+            "code": "invalid",
+            "title": "Invalid input",
+            "detail": "„+49 1“ is not a phone number.",
+            "source": {"pointer": f"/data/attributes/profiles/data/{number}" if number else None},
+            "original_payload": {"email": "ä@example.com", "phone_number": "+49 1", "n": 2**60} if place % 2 else None,
+        },
+        "relationships": {},
+    }
+
+
+def suppressions(make: Maker, kind: str, lists: list[str], segments: list[str]) -> list[Resource]:
+    """Jobs that suppressed profiles, or unsuppressed them: single ones, lists or segments."""
+    built = []
+    for place in range(7):
+        job = _job(make, kind, place, counts=("skipped_count",))
+        job["relationships"] = {
+            "lists": ids("list", lists[:1] if place % 3 == 1 else []),
+            "segments": ids("segment", segments[:2] if place % 3 == 2 else []),
+        }
+        built.append(job)
+    return built

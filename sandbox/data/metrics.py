@@ -1,0 +1,90 @@
+"""What Klaviyo makes of metrics: custom metrics, the mapping of its own analytics, properties of events."""
+
+from __future__ import annotations
+
+from ..store.store import Resource
+from .lists_and_segments import DAY_S, Maker, ids, to
+from .timestamps import iso
+
+MAPPINGS = ["revenue", "ordered_product", "started_checkout", "added_to_cart", "viewed_product"]
+PROPERTIES: list[tuple[str, str, list[object] | None]] = [
+    ("Items", "List", ["Wool socks", "茶碗"]),
+    ("$value", "Number", [19.9, 2**53 + 1, 0]),
+    ("Größe", "String", ["S", ""]),
+    ("is_first", "Boolean", [True, False]),
+    ("empty", "String", []),
+    ("unseen", "String", None),
+]
+
+
+def custom_metrics(make: Maker, metrics: list[str]) -> list[Resource]:
+    """Metrics composed of others; none where there is none to compose."""
+    built = []
+    for place in range(4 if metrics else 0):
+        created = make.second(make.start - 30 * DAY_S)
+        used = list(dict.fromkeys(metrics[place : place + 1 + place % 3] or metrics[:1]))
+        condition = {"property": "total", "filter": {"type": "numeric", "operator": "greater-than", "value": 100}}
+        built.append(
+            {
+                "type": "custom-metric",
+                "id": make.identity(32).lower(),
+                "attributes": {
+                    "name": f"Große Bestellungen {place}",
+                    "created": iso(created),
+                    "updated": iso(make.second(created)),
+                    "definition": {
+                        "aggregation_method": ["count", "value"][place % 2],
+                        "metric_groups": [
+                            {
+                                "metric_id": metric,
+                                "metric_filters": [condition] if place == 2 else None,
+                                "value_property": "total" if place % 2 else None,
+                            }
+                            for metric in used
+                        ],
+                    },
+                },
+                "relationships": {"metrics": ids("metric", used)},
+            }
+        )
+    return built
+
+
+def mapped_metrics(make: Maker, metrics: list[str], custom: list[Resource]) -> list[Resource]:
+    """What stands for what: a metric, a custom metric, or nothing."""
+    built = []
+    for place, name in enumerate(MAPPINGS):
+        by_custom = place == 1 and bool(custom)
+        metric = metrics[place] if place < len(metrics) and not by_custom and place != 4 else None
+        built.append(
+            {
+                "type": "mapped-metric",
+                "id": name,
+                "attributes": {"updated": iso(make.second())},
+                "relationships": {
+                    "metric": to("metric", metric),
+                    "custom-metric": to("custom-metric", custom[0]["id"] if by_custom else None),
+                },
+            }
+        )
+    return built
+
+
+def metric_properties(make: Maker, metrics: list[Resource]) -> list[Resource]:
+    """Properties of each metric's events, linked both ways; every fourth metric has none."""
+    built = []
+    for place, metric in enumerate(metrics):
+        own: list[Resource] = []
+        for name, kind, samples in PROPERTIES[: 0 if place % 4 == 3 else 2 + place % 5]:
+            own.append(
+                {
+                    "type": "metric-property",
+                    "id": make.identity(32).lower(),
+                    "attributes": {"label": name.strip("$"), "property": name, "inferred_type": kind}
+                    | {"sample_values": samples},
+                    "relationships": {"metric": to("metric", metric["id"])},
+                }
+            )
+        metric["relationships"]["metric-properties"] = ids("metric-property", [item["id"] for item in own])
+        built += own
+    return built

@@ -1,0 +1,101 @@
+"""What an account sends text messages with, and what of its plan it has used, since revision 2026-10-15."""
+
+from __future__ import annotations
+
+from ..store.store import Resource
+from .lists_and_segments import DAY_S, Maker, to
+from .timestamps import iso
+
+SENDER_TYPES = ["toll_free", "long_code", "short_code", "alpha", "vanity_short_code"]
+SENDER_STATES = ["active", "registering", "registration_failed", "pending_registration", "suspended"]
+REGISTRATION_STATES = ["approved", "in_review", "rejected", "action_required"]
+# more than a page of twenty
+SENDER_COUNT = 23
+
+USAGES = [
+    ("email_sends", "messages", 250_000),
+    ("sms_credits", "credits", 1250),
+    ("active_profiles", "profiles", 15_000),
+    ("customer_hub_active_profiles", "profiles", 0),
+    ("reviews_orders", "orders", 1000),
+]
+
+
+def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
+    """Senders, their registrations, which some lack, and the configuration they share, by type."""
+    senders, registrations = [], []
+    for place in range(SENDER_COUNT):
+        created = make.second(make.start - 300 * DAY_S)
+        decided = make.second(created)
+        registration = make.ulid() if place % 4 != 3 else None
+        sender: Resource = {
+            "type": "text-messaging-sender",
+            "id": make.ulid(),
+            "attributes": {
+                "sender_type": SENDER_TYPES[place % len(SENDER_TYPES)],
+                "sender_details": {"country": ["US", "DE", "GB"][place % 3]},
+                "status": SENDER_STATES[place % len(SENDER_STATES)],
+                "created_at": iso(created),
+                "forwarding_number": "+4930123456" if place % 6 == 1 else None,
+                "sender_identifier": f"+1800555{place:04d}" if place % 5 else None,
+            },
+            "relationships": {
+                "text-messaging-sender-registration": to("text-messaging-sender-registration", registration)
+            },
+        }
+        senders.append(sender)
+        if registration is None:
+            continue
+        status = REGISTRATION_STATES[place % len(REGISTRATION_STATES)]
+        registrations.append(
+            {
+                "type": "text-messaging-sender-registration",
+                "id": registration,
+                "attributes": {
+                    "status": status,
+                    "failures": [{"detail": "Adresse fehlt: „Straße“"}] if status == "rejected" else [],
+                    "created_at": iso(created),
+                    "updated_at": iso(decided),
+                    "submitted_at": iso(created) if place % 5 else None,
+                    "decided_at": iso(decided) if status in ("approved", "rejected") else None,
+                },
+                "relationships": {"text-messaging-sender": to("text-messaging-sender", sender["id"])},
+            }
+        )
+    configuration: Resource = {
+        "type": "text-messaging-configuration",
+        "id": account_id,
+        "attributes": {
+            "org_prefix": "Nordlys",
+            "opt_out_language": "Reply STOP — „Stopp“",
+            "status": "active",
+            "created_at": iso(make.start),
+            "updated_at": iso(make.second()),
+        },
+        "relationships": {},
+    }
+    return {
+        "text-messaging-sender": senders,
+        "text-messaging-sender-registration": registrations,
+        "text-messaging-configuration": [configuration],
+    }
+
+
+def billing_usage(make: Maker) -> list[Resource]:
+    """What was used of each part of the plan; the id is the name of the part."""
+    return [
+        {
+            "type": "billing-usage",
+            "id": name,
+            "attributes": {
+                "usage_used": round(make.random.random() * limit, 4),
+                "usage_max": limit,
+                "unit": unit,
+                "period_start": iso(make.end - 10 * DAY_S),
+                "period_end": iso(make.end + 20 * DAY_S),
+                "as_of": iso(make.end),
+            },
+            "relationships": {},
+        }
+        for name, unit, limit in USAGES
+    ]

@@ -1,0 +1,214 @@
+"""Which records a request gets: filters, order and page, over whatever can be scanned in order."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..store.account import Account
+from ..store.members import Members
+from ..store.resource_types import DEFAULT_SORT, HIDDEN_UNLESS_ASKED, NESTED, RELATIONS, SAME_ORDER
+from ..store.sorted_runs import Handle, listed, scan
+from ..store.store import Store, dig, is_time
+from .errors import invalid
+from .filter_grammar import ORDER, Condition, bounds
+from .query import Query
+
+
+class Source(Protocol):
+    """Records that can be scanned in an order."""
+
+    kind: str
+    default_order: str
+
+    def scan(
+        self, order: str, *, low: float | None, high: float | None, after: Handle | None, descending: bool
+    ) -> Iterator[Handle]:
+        """Handles in an order; see `runs.scan`."""
+        ...
+
+    def values(self, number: int, field: str) -> list[Any]:
+        """Values of a filter field of a record."""
+        ...
+
+    def quick(self, order: str) -> bool:
+        """Whether an order needs no sorting of everything."""
+        ...
+
+
+class Whole:
+    """All records of a type."""
+
+    def __init__(self, account: Account, store: Store) -> None:
+        self._account, self._store = account, store
+        self.kind, self.default_order = store.kind, store.default_order
+
+    def scan(
+        self, order: str, *, low: float | None, high: float | None, after: Handle | None, descending: bool
+    ) -> Iterator[Handle]:
+        """All records in an order."""
+        return self._store.scan(order, low=low, high=high, after=after, descending=descending)
+
+    def values(self, number: int, field: str) -> list[Any]:
+        """Values of a filter field."""
+        if field == "messages.channel":
+            return [self._account.channel(self._store.entry(number).resource)]
+        if (self.kind, field) == ("flow-action", "action_type"):
+            # the attribute says `send-email` where the filter's documentation says `SEND_EMAIL`
+            found = self._store.values(number, field)
+            return found + [str(value).upper().replace("-", "_") for value in found]
+        if (self.kind, field) == ("translation", "resource_type"):
+            return [str(self._store.values(number, "id")[0]).partition("::")[0]]
+        if (self.kind, field) == ("translation", "related_resource_id"):
+            return [target for name in RELATIONS[self.kind] for target in self._store.values(number, name)]
+        return self._store.values(number, field)
+
+    def quick(self, order: str) -> bool:
+        """Whether an order needs no sorting of everything."""
+        return self._store.base_runs(order) is not None
+
+
+class Some(Whole):
+    """Some records of a type, by id: those that a relationship points at."""
+
+    def __init__(self, account: Account, store: Store, identities: list[str]) -> None:
+        super().__init__(account, store)
+        self._numbers = [n for n in (store.number(identity) for identity in identities) if n is not None]
+        self.default_order = "number"
+
+    def scan(
+        self, order: str, *, low: float | None, high: float | None, after: Handle | None, descending: bool
+    ) -> Iterator[Handle]:
+        """These records in an order."""
+        run = listed([(self._store.order_value(number, order), number) for number in self._numbers])
+        return scan([run], low=low, high=high, after=after, descending=descending)
+
+
+class Joined:
+    """The profiles of a list or segment, in the order of joining."""
+
+    kind = "profile"
+    default_order = "joined_group_at"
+
+    def __init__(self, members: Members, profiles: Store) -> None:
+        self.members, self._profiles = members, profiles
+
+    def scan(
+        self, order: str, *, low: float | None, high: float | None, after: Handle | None, descending: bool
+    ) -> Iterator[Handle]:
+        """Members in the order of joining, the only one there is."""
+        return self.members.scan(low=low, high=high, after=after, descending=descending)
+
+    def values(self, number: int, field: str) -> list[Any]:
+        """Values of a filter field of a member."""
+        if field == "joined_group_at":
+            return [self.members.joined(number)]
+        return self._profiles.values(number, "id" if field == "profile_id" else field)
+
+    def quick(self, order: str) -> bool:
+        """Joining is the only order."""
+        return True
+
+
+@dataclass(frozen=True)
+class Page:
+    """Handles of one page, and the token of the next; None on the last."""
+
+    handles: list[Handle]
+    next_token: str | None
+
+
+def _mark(path: str, parameters: dict[str, str]) -> int:
+    """Ties a token to the list it was given for."""
+    return zlib.crc32("\n".join((path, parameters.get("filter", ""), parameters.get("sort", ""))).encode())
+
+
+def _token(mark: int, handle: Handle) -> str:
+    return base64.urlsafe_b64encode(json.dumps([mark, *handle]).encode()).decode().rstrip("=")
+
+
+def _handle(token: str, mark: int) -> Handle:
+    try:
+        told = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        marked, value, number = told
+    except (ValueError, TypeError):
+        raise invalid("Invalid page cursor.", "page[cursor]") from None
+    if marked != mark or not isinstance(number, int):
+        raise invalid("The page cursor does not belong to this request.", "page[cursor]")
+    return value, number
+
+
+def _order(source: Source, field: str) -> str:
+    return SAME_ORDER.get((source.kind, field), field)
+
+
+def _plan(source: Source, query: Query) -> tuple[str, bool, list[Condition], list[Condition]]:
+    """Order, direction, the conditions that bound the order, and the others."""
+    sort = query.sort or DEFAULT_SORT.get(source.kind, "")
+    descending, order = sort.startswith("-"), sort.removeprefix("-")
+    if not order:
+        times = [_order(source, c.field) for c in query.conditions if c.is_time and c.operator in ORDER]
+        order = next((field for field in times if source.quick(field)), source.default_order)
+    order = _order(source, order)
+    ranged: list[Condition] = []
+    others: list[Condition] = []
+    for condition in query.conditions:
+        bounding = is_time(order) and condition.is_time and condition.operator in {*ORDER, "equals"}
+        bounding = bounding and not condition.field.startswith(NESTED)
+        same = _order(source, condition.field) == order
+        (ranged if bounding and same and len(condition.values) == 1 else others).append(condition)
+    return order, descending, ranged, others
+
+
+def page(source: Source, path: str, parameters: dict[str, str], query: Query, paged: bool) -> Page:
+    """The records of one page.
+
+    Args:
+        paged: whether the endpoint pages at all; all records otherwise.
+
+    Raises:
+        ApiError: 400, the page token is none of this list's.
+    """
+    order, descending, ranged, others = _plan(source, query)
+    mark = _mark(path, parameters)
+    after = _handle(query.cursor, mark) if query.cursor is not None else None
+    low, high = bounds(ranged)
+    handles = source.scan(order, low=low, high=high, after=after, descending=descending)
+    keep = _predicate(source, query, others)
+    if keep:
+        handles = filter(keep, handles)
+    if not paged:
+        return Page(list(handles), None)
+    kept: list[Handle] = []
+    for handle in handles:
+        if len(kept) == query.size:
+            return Page(kept, _token(mark, kept[-1]))
+        kept.append(handle)
+    return Page(kept, None)
+
+
+def _predicate(source: Source, query: Query, others: list[Condition]) -> Callable[[Handle], bool] | None:
+    hidden = HIDDEN_UNLESS_ASKED.get(source.kind)
+    asked = hidden is None or query.condition(hidden) is not None
+    if asked and not others:
+        return None
+
+    plain = [condition for condition in others if not condition.field.startswith(NESTED)]
+    nested = [condition for condition in others if condition.field.startswith(NESTED)]
+
+    def keep(handle: Handle) -> bool:
+        number = handle[1]
+        if not asked and hidden and True in source.values(number, hidden):
+            return False
+        if not all(condition.holds(source.values(number, condition.field)) for condition in plain):
+            return False
+        return not nested or any(
+            all(condition.holds(dig(found, [condition.field.rpartition(".")[2]])) for condition in nested)
+            for found in source.values(number, nested[0].field.rpartition(".")[0])
+        )
+
+    return keep

@@ -1,0 +1,497 @@
+"""An account: everything Klaviyo would know of one customer, deterministic from a seed, and open to change."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from ..data import assets, brands, translations
+from ..data import bulk_jobs as jobs
+from ..data import campaigns_2026_10_15 as omni
+from ..data import catalog as shop
+from ..data import contact_channels as devices
+from ..data import custom_objects as objects
+from ..data import flows as marketing
+from ..data import lists_and_segments as catalogue
+from ..data import metrics as measures
+from ..data import text_messaging as messaging
+from ..data.ids import mix
+from ..data.lists_and_segments import Maker
+from ..data.timestamps import iso
+from ..http.filter_grammar import epoch_second
+from .events import EventStore, Shape
+from .members import Members
+from .profiles import ProfileStore
+from .resource_types import CATALOG_JOBS, FIRST_REVISION, RELATIONS, UPDATED, collection, form, public, to_come
+from .store import Derived, Resource, Store, dig, without
+
+DAY_S = 86400
+Now = datetime | Callable[[], datetime]
+
+
+class Account:
+    """The data of an account, and its present.
+
+    Numbers say how many records of a type there are. Events and profiles are computed when asked for, so that size
+    costs no memory; everything added, changed or removed later lies above them.
+
+    Args:
+        seed: same seed, same `now` and same numbers make the same account.
+        now: the present, or a function that tells it. The history ends at the present of the construction.
+        history_days: length of the history: events, updates, joins, campaigns fall into it.
+        shape: "bursty" (a campaign send brings a third of a month in an hour, other stretches are empty) or "even".
+
+    `now` can be set later: `account.now = ...`.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 7,
+        now: Now,
+        profiles: int = 300,
+        events: int = 3000,
+        lists: int = 12,
+        segments: int = 8,
+        campaigns: int = 40,
+        flows: int = 12,
+        templates: int = 25,
+        metrics: int = 23,
+        tags: int = 9,
+        history_days: float = 90,
+        shape: Shape = "bursty",
+    ) -> None:
+        self._now: Now = now
+        self.seed = seed
+        end = math.floor(self.now.timestamp())
+        start = end - math.floor(history_days * DAY_S)
+        make = Maker(Random(seed), start, end)  # noqa: S311  made-up data, no secret
+        small: dict[str, list[Resource]] = {"account": [catalogue.account(make)]}
+        small["metric"] = catalogue.metrics(make, metrics)
+        small["tag-group"] = catalogue.tag_groups(make)
+        small["tag"] = catalogue.tags(make, tags, small["tag-group"])
+        small["list"] = catalogue.lists(make, lists)
+        small["segment"] = catalogue.segments(make, segments, small["metric"])
+        small["template"] = catalogue.templates(make, templates)
+        small["campaign"], small["campaign-message"], small["campaign-recipient-estimation"] = marketing.campaigns(
+            make, campaigns, small["list"], small["segment"], small["template"]
+        )
+        small["flow"], small["flow-action"], small["flow-message"] = marketing.flows(
+            make, flows, small["metric"], small["list"], small["template"]
+        )
+        forms_make = Maker(Random(f"{seed} forms"), start, end)  # noqa: S311  made-up data, no secret
+        small["form"], small["form-version"] = assets.forms(forms_make)
+        for kind in ("list", "segment", "campaign", "flow"):
+            catalogue.link_tags(make, small["tag"], small[kind])
+
+        self._derived = {kind: Derived(kind) for kind in omni.DERIVED}
+        self._stores: dict[str, Store] = {
+            kind: self._derived.get(kind) or Store(kind) for kind in RELATIONS if kind not in ("profile", "event")
+        }
+        self._derived_from = -1
+        self._deriving = threading.Lock()
+        for kind, resources in small.items():
+            for resource in resources:
+                self._stores[kind].put(resource)
+        self._profiles = ProfileStore(profiles, seed, start, end, [group["id"] for group in small["list"]])
+        self._events = EventStore(
+            events,
+            seed,
+            start,
+            end,
+            self._profiles,
+            [(metric["id"], metric["attributes"]["name"]) for metric in small["metric"]],
+            _sent_first(small["campaign-message"]),
+            [(flow_of[message["relationships"]["flow-action"]["data"]["id"]], message["id"])
+             for flow_of in [{action["id"]: action["relationships"]["flow"]["data"]["id"]
+                              for action in small["flow-action"]}]
+             for message in small["flow-message"]],
+            [(version["relationships"]["form"]["data"]["id"], version["id"]) for version in small["form-version"]],
+            shape,
+        )  # fmt: skip
+        self._stores["profile"], self._stores["event"] = self._profiles, self._events
+        for kind, resources in self._others(small, start, end).items():
+            for resource in resources:
+                self._stores[kind].put(resource)
+        groups, owned, metric_ids = (
+            [str(resource["id"]) for kind in chosen for resource in small[kind]]
+            for chosen in (("list", "segment"), ("template",), ("metric",))
+        )
+        chance = Maker(Random(f"{seed} canvas"), start, end)  # noqa: S311  made-up data, no secret
+        for kind, resource in omni.canvas(chance, -(-campaigns // 10), groups, owned, metric_ids):
+            self.stores[kind].put(resource)
+        self._members: dict[tuple[str, str], Members] = {}
+        # type -> (version of its store, profile id -> ids)
+        self._owners: dict[str, tuple[int, dict[str | None, list[str]]]] = {}
+        for kind in ("list", "segment"):
+            for place, group in enumerate(small[kind]):
+                size = self._group_size(kind, place)
+                created = max(start, epoch_second(group["attributes"]["created"]) or start)
+                salt = mix(place, seed + len(kind))
+                self._members[kind, group["id"]] = Members(self._profiles, size, salt, created, end)
+        self._added = 0
+
+    def _others(self, small: Mapping[str, list[Resource]], start: int, end: int) -> dict[str, list[Resource]]:
+        """The collections that have a few records in any account; each with a source of chance of its own."""
+
+        def make(name: str) -> Maker:
+            return Maker(Random(f"{self.seed} {name}"), start, end)  # noqa: S311  made-up data, no secret
+
+        ids = {kind: [str(resource["id"]) for resource in resources] for kind, resources in small.items()}
+        size = self._profiles.base_size
+        profiles = [self._profiles.identity(number) for number in range(0, size, max(1, size // 24))]
+        events = [self._events.codec.encode(number).decode() for number in range(min(40, self._events.base_size))]
+
+        built: dict[str, list[Resource]] = {}
+        built["catalog-item"], built["catalog-variant"], built["catalog-category"] = shop.catalog(make("catalog"))
+        built["coupon"], built["coupon-code"] = shop.coupons(make("coupons"), profiles)
+        built["review"] = shop.reviews(make("reviews"), built["catalog-item"], events)
+        built["image"] = assets.images(make("images"))
+        built["template-universal-content"] = assets.universal_content(make("universal content"))
+        built["web-feed"] = assets.web_feeds(make("web feeds"))
+        built["webhook"], built["webhook-topic"] = assets.webhooks(make("webhooks"))
+        built["tracking-setting"] = [assets.tracking_setting(ids["account"][0])]
+        built["custom-metric"] = measures.custom_metrics(make("custom metrics"), ids["metric"])
+        built["mapped-metric"] = measures.mapped_metrics(make("mapping"), ids["metric"], built["custom-metric"])
+        built["metric-property"] = measures.metric_properties(make("properties"), small["metric"])
+        translated = {kind: ids.get(kind, []) for kind, _ in translations.TRANSLATED} | {
+            "campaign-variation": [omni.variation_id(identity) for identity in ids["campaign-message"]],
+            "template-universal-content": [str(block["id"]) for block in built["template-universal-content"]],
+        }
+        built["translation"] = translations.translations(make("translations"), translated)
+        built |= brands.brand(make("brand"), ids["account"][0])
+        built |= messaging.texts(make("texts"), ids["account"][0])
+        built["billing-usage"] = messaging.billing_usage(make("billing"))
+        built["push-token"] = devices.push_tokens(make("push tokens"), profiles)
+        built["conversation"] = devices.conversations(make("conversations"), profiles[::2])
+        built["data-source"] = objects.data_sources(make("sources"))
+        built |= objects.objects(make("objects"), built["data-source"])
+        for kind, relation in CATALOG_JOBS.items():
+            name = collection(relation.type).removeprefix("catalog-")
+            targets = [str(resource["id"]) for resource in built[relation.type]]
+            built[kind] = jobs.bulk_jobs(make(kind), kind, name, relation.type, targets)
+        codes = [str(resource["id"]) for resource in built["coupon-code"]]
+        kind = "coupon-code-bulk-create-job"
+        built[kind] = jobs.bulk_jobs(make(kind), kind, "coupon-codes", "coupon-code", codes)
+        built["profile-bulk-import-job"], built["import-error"] = jobs.imports(make("imports"), ids["list"], profiles)
+        for verb in ("create", "delete"):
+            kind = f"profile-suppression-bulk-{verb}-job"
+            built[kind] = jobs.suppressions(make(kind), kind, ids["list"], ids["segment"])
+        return built
+
+    @property
+    def stores(self) -> dict[str, Store]:
+        """Kind -> its records."""
+        read_from = sum(self._stores[kind].version for kind in omni.SOURCES)
+        if read_from != self._derived_from:
+            with self._deriving:
+                if read_from != self._derived_from:
+                    omni.derive(self._stores, self._derived)
+                    self._derived_from = read_from
+        return self._stores
+
+    def _group_size(self, kind: str, place: int) -> int:
+        """The first group is empty, the second holds most profiles, the others shrink."""
+        if place == 0:
+            return 0
+        return self._profiles.established * 9 // 10 if place == 1 else self._profiles.established // (place + 1)
+
+    @property
+    def now(self) -> datetime:
+        """The present, aware."""
+        now = self._now() if callable(self._now) else self._now
+        if now.tzinfo is None:
+            raise ValueError("an account's now must be an aware datetime")
+        return now.astimezone(UTC)
+
+    @now.setter
+    def now(self, value: Now) -> None:
+        self._now = value
+
+    @property
+    def events(self) -> EventStore:
+        """The events, with what reports count them by."""
+        return self._events
+
+    @property
+    def version(self) -> int:
+        """Rises with every change."""
+        return sum(store.version for store in self.stores.values()) + self._added
+
+    def groups(self, kind: str, identity: str) -> Members:
+        """The members of a list or segment.
+
+        Raises:
+            KeyError: there is none with this id.
+        """
+        return self._members[kind, identity]
+
+    def groups_of(self, kind: str, profile_id: str) -> list[str]:
+        """Ids of the lists or segments that a profile is in."""
+        number = self._profiles.number(profile_id)
+        if number is None:
+            return []
+        return [
+            identity
+            for (kind_, identity), members in self._members.items()
+            if kind_ == kind and members.joined(number) is not None
+        ]
+
+    def _completed(self, kind: str, resource: Resource) -> Resource:
+        """A record with what is computed from others filled in."""
+        if kind in ("list", "segment"):
+            members = self._members.get((kind, resource["id"]))
+            if members is not None and "attributes" in resource:
+                resource = resource | {"attributes": resource["attributes"] | {"profile_count": members.count()}}
+        elif kind == "profile":
+            identity = str(resource.get("id"))
+            memberships = {
+                f"{group}s": {"data": [{"type": group, "id": target} for target in self.groups_of(group, identity)]}
+                for group in ("list", "segment")
+            }
+            for owned in ("push-token", "conversation"):
+                name = collection(owned)
+                memberships[name] = {
+                    "data": [{"type": owned, "id": target} for target in self.related(kind, resource, name)]
+                }
+            resource = resource | {"relationships": (resource.get("relationships") or {}) | memberships}
+        return resource
+
+    def related(self, kind: str, resource: Resource, name: str) -> list[str]:
+        """Ids that a relationship of a record points at; the members of a list or segment are not among them."""
+        if kind == "profile" and name in ("lists", "segments"):
+            return self.groups_of(name.removesuffix("s"), str(resource.get("id")))
+        if kind == "profile" and name in ("push-tokens", "conversations", "conversation"):
+            owned = self._owned("push-token" if name == "push-tokens" else "conversation", str(resource.get("id")))
+            return owned[:1] if name == "conversation" else owned
+        # a record served byte for byte may have anything there
+        return [str(identity) for identity in dig(resource, ["relationships", name, "data", "id"]) if identity]
+
+    def _owned(self, kind: str, profile_id: str) -> list[str]:
+        """Ids of the records of a type that point at a profile."""
+        store = self.stores[kind]
+        version, index = self._owners.get(kind, (-1, {}))
+        if version != store.version:
+            version, index = store.version, {}
+            for resource in store:
+                owner = (resource["relationships"]["profile"]["data"] or {}).get("id")
+                index.setdefault(owner, []).append(str(resource["id"]))
+            self._owners[kind] = version, index
+        return index.get(profile_id, [])
+
+    def channel(self, campaign: Resource) -> str:
+        """The channel of a campaign, told by its first message; "email" for one without."""
+        for message_id in self.related("campaign", campaign, "campaign-messages"):
+            message = self.stores["campaign-message"].get(message_id)
+            if message is not None:
+                return str(message["attributes"]["definition"]["channel"])
+        return "email"
+
+    def records(self, kind: str, revision: str = FIRST_REVISION) -> Iterator[Resource]:
+        """The truth: all records of a type, as a revision shows them, as JSON:API resources without links.
+
+        Attributes are complete, those that a request gets only by `additional-fields` included. Relationships carry
+        their data, but for the members of lists and segments: see `members`. `attribution` gives the attributions of
+        all events.
+        """
+        if kind == "attribution":
+            for _, number in self._events.scan():
+                yield from self.attributions(number)
+            return
+        for resource in self.stores[form(kind, revision)]:
+            yield self._shown(kind, deepcopy(resource), revision)
+
+    def record(self, kind: str, identity: str, revision: str = FIRST_REVISION) -> Resource | None:
+        """One record of the truth; None if there is none with this id."""
+        resource = self.stores[form(kind, revision)].get(identity)
+        return None if resource is None else self._shown(kind, deepcopy(resource), revision)
+
+    def _shown(self, kind: str, resource: Resource, revision: str) -> Resource:
+        resource, later = self._completed(kind, resource), to_come(kind, revision)
+        if later and isinstance(resource.get("attributes"), dict):
+            resource["attributes"] = without(resource["attributes"], later)
+        return resource
+
+    def attributions(self, number: int) -> list[Resource]:
+        """The attributions of an event, by its number."""
+        entry = self._events.in_overlay(number)
+        if entry is None:
+            return self._events.attributions(number)
+        identities = self.related("event", entry.resource, "attributions")
+        found = (self.stores["attribution"].get(identity) for identity in identities)
+        return [resource for resource in found if resource is not None]
+
+    def members(self, kind: str, identity: str) -> dict[str, datetime]:
+        """Profile id -> when it joined, of a list or a segment, in the order of joining.
+
+        Raises:
+            KeyError: there is no such list or segment.
+        """
+        return {
+            str(self._profiles.entry(number).resource["id"])
+            if self._profiles.in_overlay(number)
+            else self._profiles.identity(number): datetime.fromtimestamp(second, UTC)
+            for second, number in self.groups(kind, identity).scan()
+        }
+
+    def _new_id(self, kind: str) -> str:
+        self._added += 1
+        return f"{public(kind).upper().replace('-', '')}{mix(self._added, self.seed + 11) % 36**8:012d}"
+
+    def add(self, kind: str, resource: Mapping[str, Any]) -> str:
+        """Add a record; its id.
+
+        `resource` needs only what matters: the rest gets defaults. Attributes that are datetimes are written as
+        Klaviyo does. A relationship may be given as an id or a list of ids (`{"metric": "abc"}`). Events without
+        profile or metric get the first ones; a list or segment starts empty.
+        """
+        identity = str(resource.get("id") or self._new_id(kind))
+        attributes = _plain(resource.get("attributes", {}))
+        relationships: Resource = {}
+        for name, relation in RELATIONS[kind].items():
+            given = resource.get("relationships", {}).get(name)
+            if isinstance(given, str):
+                given = {"data": {"type": public(relation.type), "id": given}}
+            elif isinstance(given, list):
+                given = {"data": [{"type": public(relation.type), "id": str(target)} for target in given]}
+            elif given is None:
+                given = {"data": [] if relation.many else None}
+            relationships[name] = given
+        now = iso(self.now.timestamp())
+        if kind == "event":
+            attributes.setdefault("datetime", now)
+            attributes.setdefault("timestamp", epoch_second(attributes["datetime"]))
+            attributes.setdefault("event_properties", {})
+            attributes.setdefault("uuid", f"00000000-0000-11f0-8000-{self._added:012x}")
+            for name in ("profile", "metric"):
+                if relationships[name]["data"] is None and name not in resource.get("relationships", {}):
+                    first = next(iter(self.stores[name]), None)
+                    relationships[name] = {"data": {"type": name, "id": first["id"]} if first else None}
+        elif kind == "profile":
+            template = self._profiles.base_resource(0)["attributes"] if self._profiles.base_size else {}
+            attributes = {name: _blank(value) for name, value in template.items()} | attributes
+            attributes["created"] = attributes.get("created") or now
+            attributes["updated"] = attributes.get("updated") or now
+        elif kind in UPDATED:
+            created = "created_at" if UPDATED[kind].endswith("_at") else "created"
+            if kind != "image":
+                attributes.setdefault(created, now)
+            attributes.setdefault(UPDATED[kind], now)
+        if kind in ("list", "segment"):
+            self._members[kind, identity] = Members(self._profiles, 0, 1, 0, 1)
+        self.stores[kind].put(
+            {"type": public(kind), "id": identity, "attributes": attributes, "relationships": relationships}
+        )
+        return identity
+
+    def add_raw(self, kind: str, moment: datetime, raw: bytes) -> str:
+        """Add a record that is served byte for byte (unless sparse fields are asked for); its id.
+
+        Args:
+            moment: where it stands in time, whatever its JSON says.
+            raw: JSON of the whole resource. It need not be valid.
+        """
+        return self.stores[kind].put_raw(raw, math.floor(moment.timestamp()), self._new_id(kind))
+
+    def put(self, kind: str, resource: Resource) -> None:
+        """Insert a resource as it is, or replace the one with its id; nothing is checked or filled in."""
+        if kind in ("list", "segment"):
+            self._members.setdefault((kind, str(resource["id"])), Members(self._profiles, 0, 1, 0, 1))
+        self.stores[kind].put(deepcopy(resource))
+
+    def update(self, kind: str, identity: str, attributes: Mapping[str, Any], *, touch: bool = True) -> None:
+        """Merge attributes into a record, objects recursively.
+
+        Args:
+            touch: whether the moment of the last change becomes now.
+
+        Raises:
+            KeyError: there is no such record.
+        """
+        resource = self.stores[kind].get(identity)
+        if resource is None:
+            raise KeyError(f"{kind} {identity}")
+        changed = deepcopy(resource)
+        _merge(changed.setdefault("attributes", {}), _plain(attributes))
+        if touch and kind in UPDATED:
+            changed["attributes"][UPDATED[kind]] = iso(self.now.timestamp())
+        self.stores[kind].put(changed)
+
+    def remove(self, kind: str, identity: str) -> None:
+        """Delete a record. A profile leaves its lists and segments with it.
+
+        Raises:
+            KeyError: there is no such record.
+        """
+        if kind == "profile":
+            number = self._profile_number(identity)
+            for members in self._members.values():
+                members.gone(number, math.floor(self.now.timestamp()))
+        self.stores[kind].remove(identity)
+
+    def _profile_number(self, profile_id: str) -> int:
+        number = self._profiles.number(profile_id)
+        if number is None:
+            raise KeyError(f"profile {profile_id}")
+        return number
+
+    def join(self, kind: str, identity: str, profile_id: str, at: datetime | None = None) -> None:
+        """A profile joins a list or segment, now or at a moment.
+
+        Raises:
+            KeyError: there is no such list, segment or profile.
+        """
+        members = self.groups(kind, identity)
+        members.join(self._profile_number(profile_id), math.floor((at or self.now).timestamp()))
+        self._added += 1
+
+    def leave(self, kind: str, identity: str, profile_id: str) -> None:
+        """A profile leaves a list or segment.
+
+        Raises:
+            KeyError: there is no such list, segment or profile.
+        """
+        self.groups(kind, identity).leave(self._profile_number(profile_id), math.floor(self.now.timestamp()))
+        self._added += 1
+
+
+def _sent_first(messages: list[Resource]) -> list[tuple[str, str]]:
+    """(campaign, message) of the message of each campaign that every revision shows, those that were sent first."""
+    ordered = sorted(messages, key=lambda message: not message["attributes"]["send_times"])
+    shown: dict[str, str] = {}
+    for message in ordered:
+        shown.setdefault(message["relationships"]["campaign"]["data"]["id"], message["id"])
+    return [*shown.items()]
+
+
+def _blank(value: Any) -> Any:
+    """The empty value of a profile's attribute."""
+    if isinstance(value, dict):
+        return {} if not value else {name: _blank(inner) for name, inner in value.items()}
+    return [] if isinstance(value, list) else None
+
+
+def _plain(attributes: Mapping[str, Any]) -> Resource:
+    """Attributes as JSON: datetimes as Klaviyo writes them."""
+
+    def written(value: Any) -> str:
+        if isinstance(value, datetime):
+            return value.isoformat()
+        raise TypeError(f"{value!r} is not JSON")
+
+    plain: Resource = json.loads(json.dumps(dict(attributes), default=written))
+    return plain
+
+
+def _merge(into: Resource, changes: Resource) -> None:
+    for name, value in changes.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value
