@@ -15,8 +15,8 @@ from openapi_client.exceptions import ApiException
 from pydantic import ValidationError
 
 from sandbox import Account, Sandbox, rules
+from sandbox.data.resource_types import RELATIONS, kinds, public
 from sandbox.rules import Endpoint, FilterField
-from sandbox.store.resource_types import RELATIONS, kinds, public
 from tests import sdks
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import Maker, to
+from .maker import Maker
+from .resources import Resource, to_one
 
 
 def _text(size: int) -> Resource:
@@ -78,7 +78,7 @@ def brand(make: Maker, account_id: str) -> dict[str, list[Resource]]:
                 "link_url": "https://nordlys.example.com/?ref=logo",
                 "name": f"Logo {place}",
             },
-            {"image": to("image", image)},
+            {"image": to_one("image", image)},
         )
         for place, image in enumerate(["7", "10", None])
     ]
@@ -116,9 +116,9 @@ def brand(make: Maker, account_id: str) -> dict[str, list[Resource]]:
             },
         },
         {
-            "brand-button": to("brand-button", buttons[0]["id"]),
-            "brand-logo": to("brand-logo", logos[1]["id"]),
-            "brand-social-group": to("brand-social-group", socials[0]["id"]),
+            "brand-button": to_one("brand-button", buttons[0]["id"]),
+            "brand-logo": to_one("brand-logo", logos[1]["id"]),
+            "brand-social-group": to_one("brand-social-group", socials[0]["id"]),
         },
     )
     voice: Resource = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import DAY_S, Maker, ids
+from .maker import DAY_S, Maker
+from .resources import Resource, to_many
 from .timestamps import iso
 
 STATES = ["complete", "processing", "queued", "cancelled", "complete"]
@@ -43,7 +43,7 @@ def bulk_jobs(make: Maker, kind: str, relationship: str, target: str, targets: l
                 "source": {"pointer": "/data/attributes/items/data/0"},
             }
         ] * (attributes["failed_count"] or 0) or [[], None][place % 2]
-        job["relationships"] = {relationship: ids(target, targets[place : place + place % 3])}
+        job["relationships"] = {relationship: to_many(target, targets[place : place + place % 3])}
         built.append(job)
     return built
 
@@ -59,9 +59,9 @@ def imports(make: Maker, lists: list[str], profiles: list[str]) -> tuple[list[Re
         own = [_error(make, place, number) for number in range(attributes["failed_count"] or 0)]
         errors += own
         job["relationships"] = {
-            "lists": ids("list", lists[: place % 2]),
-            "profiles": ids("profile", profiles[place : place + 2]),
-            "import-errors": ids("import-error", [error["id"] for error in own]),
+            "lists": to_many("list", lists[: place % 2]),
+            "profiles": to_many("profile", profiles[place : place + 2]),
+            "import-errors": to_many("import-error", [error["id"] for error in own]),
         }
         built.append(job)
     return built, errors
@@ -88,8 +88,8 @@ def suppressions(make: Maker, kind: str, lists: list[str], segments: list[str]) 
     for place in range(7):
         job = _job(make, kind, place, counts=("skipped_count",))
         job["relationships"] = {
-            "lists": ids("list", lists[:1] if place % 3 == 1 else []),
-            "segments": ids("segment", segments[:2] if place % 3 == 2 else []),
+            "lists": to_many("list", lists[:1] if place % 3 == 1 else []),
+            "segments": to_many("segment", segments[:2] if place % 3 == 2 else []),
         }
         built.append(job)
     return built

@@ -1,55 +1,64 @@
-"""Campaigns as revision 2026-10-15 shows them: campaign, audiences, messages, and variations of content.
+"""Campaigns as revision 2026-10-15 shows them: campaigns, audiences, messages and variations.
 
-The account keeps them as 2026-07-15 shows them, one channel a campaign; `campaigns` derives the other view from that, so
-that a change is seen in both. A campaign keeps its id, and its message that of the first message it had: what used to be
-its further messages, the arms of an A/B test, are variations of that one. Whether Klaviyo carries ids over so is not
-documented. Campaigns of several messages, channels and audiences have no older form: `canvas` makes some that 2026-10-15
-alone shows.
+The account keeps campaigns as 2026-07-15 shows them, with one channel each. `convert` makes the other form from that, so
+that a change is seen in both revisions. A campaign keeps its id. Its message has the id of the first message that the
+campaign had. The further messages, which were the arms of an A/B test, are variations of that message. Klaviyo does not
+document whether it carries ids over. Campaigns with several messages, channels and audiences have no older form: see
+`canvas_campaigns`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
-from ..http.filter_grammar import epoch_second
-from ..store.store import Derived, Resource, Store, dig
-from .lists_and_segments import Maker, ids, to
-from .timestamps import iso
+from .resources import Resource, dig, to_many, to_one
+from .timestamps import epoch_second
 
 CAMPAIGN = "campaign@2026-10-15"
 MESSAGE = "campaign-message@2026-10-15"
 AUDIENCE = "campaign-audience"
 VARIATION = "campaign-variation"
+# Kinds that the others are converted from.
 SOURCES = ("campaign", "campaign-message", "translation")
+# Kinds that are converted.
 DERIVED = (CAMPAIGN, AUDIENCE, MESSAGE, VARIATION)
 
+# Send strategies that have another name now.
 STRATEGIES = {"throttled": "throttled", "smart_send_time": "send_time_optimization"}
 
 
+class Records(Protocol):
+    """Records that can be found by id."""
+
+    def get(self, identity: str) -> Resource | None:
+        """A record, by id; None if there is no such record."""
+        ...
+
+
 def _hex(*parts: str) -> str:
-    """An id of the form that audiences and variations have."""
+    """An id as audiences and variations have it: 32 hexadecimal digits."""
     return hashlib.md5("/".join(parts).encode(), usedforsecurity=False).hexdigest()
 
 
 def variation_id(message_id: str) -> str:
-    """The id of the variation that a message of 2026-07-15 is."""
+    """The id of the variation that a message of 2026-07-15 becomes."""
     return _hex("variation", message_id)
 
 
 def _object(value: Any) -> Resource:
-    """A value that should be an object; an empty one if it is something else, as in records made to be odd."""
+    """A value that should be an object; an empty object for anything else, which tests put into records on purpose."""
     return value if isinstance(value, dict) else {}
 
 
 def _latest(*moments: Any) -> Any:
-    """The latest of some timestamps, as it is written."""
+    """The latest of some timestamps, as it was written."""
     return max(moments, key=lambda moment: epoch_second(moment) or 0)
 
 
 def _status(told: Any) -> str:
-    """A message's status by that of an older campaign: `Cancelled: No Recipients` is cancelled."""
+    """The status of a message, from that of its campaign of 2026-07-15: `Cancelled: No Recipients` becomes `cancelled`."""
     first = str(told).partition(":")[0].lower()
     sending = ("adding recipients", "preparing to send", "preparing to schedule", "queued without recipients")
     return (
@@ -58,7 +67,7 @@ def _status(told: Any) -> str:
 
 
 def details(definition: Resource, template: str | None, image: str | None) -> Resource:
-    """What a variation says, by the definition of an older message and what it points at."""
+    """The content of a variation, from the `definition` of a message of 2026-07-15 and the ids of its template and image."""
     content, options = _object(definition.get("content")), _object(definition.get("options"))
     render = _object(definition.get("render_options"))
     channel = definition.get("channel")
@@ -143,9 +152,9 @@ def _campaign(campaign: Resource, audiences: list[str], messages: list[str]) -> 
             },
         },
         "relationships": {
-            "campaign-audiences": ids(AUDIENCE, audiences),
-            "campaign-messages": ids("campaign-message", messages),
-            "tags": _object(campaign.get("relationships")).get("tags") or ids("tag", []),
+            "campaign-audiences": to_many(AUDIENCE, audiences),
+            "campaign-messages": to_many("campaign-message", messages),
+            "tags": _object(campaign.get("relationships")).get("tags") or to_many("tag", []),
         },
     }
 
@@ -167,8 +176,8 @@ def _audience(campaign: Resource, identity: str, messages: list[str]) -> Resourc
             },
         },
         "relationships": {
-            "campaign": to("campaign", campaign["id"]),
-            "campaign-messages": ids("campaign-message", messages),
+            "campaign": to_one("campaign", campaign["id"]),
+            "campaign-messages": to_many("campaign-message", messages),
         },
     }
 
@@ -187,7 +196,7 @@ def _message(campaign: Resource, messages: list[Resource], audience: str, variat
         "id": messages[0]["id"],
         "attributes": {
             "created": first.get("created_at") or attributes.get("created_at"),
-            # status and time of sending, which were the campaign's, are the message's now
+            # Status and send time moved from the campaign to the message, so a change of either changes the message.
             "updated": _latest(attributes.get("updated_at"), *(dig(messages, ["attributes", "updated_at"]))),
             "definition": {
                 "name": attributes.get("name"),
@@ -213,12 +222,12 @@ def _message(campaign: Resource, messages: list[Resource], audience: str, variat
             },
         },
         "relationships": {
-            "campaign": to("campaign", campaign["id"]),
-            "campaign-audience": to(AUDIENCE, audience),
-            "campaign-variations": ids(VARIATION, variations),
-            "tags": _object(campaign.get("relationships")).get("tags") or ids("tag", []),
-            "template": relationships.get("template") or to("template", None),
-            "image": relationships.get("image") or to("image", None),
+            "campaign": to_one("campaign", campaign["id"]),
+            "campaign-audience": to_one(AUDIENCE, audience),
+            "campaign-variations": to_many(VARIATION, variations),
+            "tags": _object(campaign.get("relationships")).get("tags") or to_many("tag", []),
+            "template": relationships.get("template") or to_one("template", None),
+            "image": relationships.get("image") or to_one("image", None),
         },
     }
 
@@ -241,182 +250,31 @@ def _variation(message: Resource, identity: str, owner: str, translation: str | 
             },
         },
         "relationships": {
-            "campaign-message": to("campaign-message", owner),
-            "translation": to("translation", translation),
-            "image": to("image", targets["image"] if definition.get("channel") == "mobile_push" else None),
+            "campaign-message": to_one("campaign-message", owner),
+            "translation": to_one("translation", translation),
+            "image": to_one("image", targets["image"] if definition.get("channel") == "mobile_push" else None),
         },
     }
 
 
-def campaigns(stores: Mapping[str, Store]) -> Iterator[tuple[str, Resource]]:
-    """The records, each after its kind, that the campaigns and messages of 2026-07-15 are since 2026-10-15."""
+def convert(
+    campaigns: Iterable[Resource], messages: Records, translations: Iterable[Resource]
+) -> Iterator[tuple[str, Resource]]:
+    """(kind, record) of 2026-10-15 for all campaigns and messages of 2026-07-15."""
     translated = {
         target: str(translation["id"])
-        for translation in stores["translation"]
+        for translation in translations
         for target in dig(translation, ["relationships", VARIATION, "data", "id"])
     }
-    for campaign in stores["campaign"]:
-        own = dig(campaign, ["relationships", "campaign-messages", "data", "id"])
-        messages = [message for identity in own if (message := stores["campaign-message"].get(str(identity)))]
-        owner = [str(messages[0]["id"])] if messages else []
+    for campaign in campaigns:
+        ids = dig(campaign, ["relationships", "campaign-messages", "data", "id"])
+        own = [message for identity in ids if (message := messages.get(str(identity)))]
+        owner = [str(own[0]["id"])] if own else []
         audience = _hex("audience", str(campaign["id"]))
         yield CAMPAIGN, _campaign(campaign, [audience], owner)
         yield AUDIENCE, _audience(campaign, audience, owner)
-        variations = [variation_id(str(message["id"])) for message in messages]
-        if messages:
-            yield MESSAGE, _message(campaign, messages, audience, variations)
-        for message, variation in zip(messages, variations, strict=True):
+        variations = [variation_id(str(message["id"])) for message in own]
+        if own:
+            yield MESSAGE, _message(campaign, own, audience, variations)
+        for message, variation in zip(own, variations, strict=True):
             yield VARIATION, _variation(message, variation, owner[0], translated.get(variation))
-
-
-def canvas(
-    make: Maker, count: int, groups: list[str], templates: list[str], metrics: list[str]
-) -> Iterator[tuple[str, Resource]]:
-    """Campaigns that were built on a canvas: two audiences, a message of each channel, in every state."""
-    for place in range(count):
-        created = make.second()
-        updated = make.second(created)
-        identity = make.ulid()
-        audiences = [make.identity(32).lower() for _ in range(2)]
-        # one a channel, which their variations alone tell
-        messages = [make.ulid() for _ in range(5)]
-        owners = [audiences[number % 2] for number in range(5)]
-        channels: list[Resource] = [
-            {
-                "channel": "email",
-                "template_id": templates[place % len(templates)] if templates else None,
-                "from_label": "Nordlys",
-                "from_email": "hello@nordlys.example.com",
-                "reply_to_email": "",
-                "cc_email": "",
-                "bcc_email": "",
-                "subject": f"Große Reise № {place} ✈️",
-                "preview_text": "",
-            },
-            {"channel": "sms", "body": f"Abflug {place}", "text_message_type": "RCS", "message_hierarchy": None},
-            {"channel": "whatsapp", "template_id": None, "shorten_links": True},
-            {"channel": "push", "title": "Los!", "body": None, "kv_pairs": {"a.b": "1"}, "push_type": "standard"},
-            {"channel": "email", "template_id": None, "subject": None},
-        ]
-        yield (
-            CAMPAIGN,
-            {
-                "type": "campaign",
-                "id": identity,
-                "attributes": {
-                    "created_at": iso(created),
-                    "updated_at": iso(updated),
-                    "definition": {
-                        "name": f"Sommer {place} — alle Kanäle",
-                        "builder": "canvas",
-                        "archived": place % 3 == 2,
-                        "color": "ff5733",
-                        "description": "Erst Mail, dann SMS; zuletzt „Push“." if place % 2 == 0 else None,
-                        "send_settings": {
-                            "send_timezone": "Europe/Berlin",
-                            "send_strategy": "static",
-                            "send_passed_rltz_immediately": False,
-                            "exit_condition_enabled": bool(metrics),
-                            "exit_condition_conversion_metric_id": metrics[0] if metrics else None,
-                        },
-                    },
-                },
-                "relationships": {
-                    "campaign-audiences": ids(AUDIENCE, audiences),
-                    "campaign-messages": ids("campaign-message", messages),
-                    "tags": ids("tag", []),
-                },
-            },
-        )
-        for priority, audience in enumerate(audiences, 1):
-            own = [message for message, owner in zip(messages, owners, strict=True) if owner == audience]
-            yield (
-                AUDIENCE,
-                {
-                    "type": AUDIENCE,
-                    "id": audience,
-                    "attributes": {
-                        "created": iso(created),
-                        "updated": iso(updated),
-                        "definition": {
-                            "name": f"Zielgruppe {priority}",
-                            "included": groups[priority : priority + 2],
-                            "excluded": groups[:1],
-                            "priority": priority,
-                        },
-                    },
-                    "relationships": {
-                        "campaign": to("campaign", identity),
-                        "campaign-messages": ids("campaign-message", own),
-                    },
-                },
-            )
-        for number, (message, status) in enumerate(
-            zip(messages, ["sent", "scheduled", "draft", "cancelled", "sending"], strict=True)
-        ):
-            # edited when it liked, whatever its campaign says
-            moved = make.second(created)
-            arms = [make.identity(32).lower() for _ in range(2 if number == 0 else 1)]
-            yield (
-                MESSAGE,
-                {
-                    "type": "campaign-message",
-                    "id": message,
-                    "attributes": {
-                        "created": iso(created),
-                        "updated": iso(moved),
-                        "definition": {
-                            "name": f"Schritt {number}" if number else None,
-                            "status": status,
-                            "tracking_options": None,
-                            "send_options": None
-                            if status == "draft"
-                            else {
-                                "send_time": iso(moved),
-                                "send_times": None,
-                                "send_strategy": "static",
-                                "recipient_percentage": 100,
-                                "throttling_type": "none",
-                                "throttle_unit": None,
-                                "is_ignoring_unsubscribes": number == 4,
-                            },
-                            "ab_test": None,
-                        },
-                    },
-                    "relationships": {
-                        "campaign": to("campaign", identity),
-                        "campaign-audience": to(AUDIENCE, owners[number]),
-                        "campaign-variations": ids(VARIATION, arms),
-                        "tags": ids("tag", []),
-                        "template": to("template", channels[number].get("template_id")),
-                        "image": to("image", None),
-                    },
-                },
-            )
-            for arm, variation in enumerate(arms):
-                yield (
-                    VARIATION,
-                    {
-                        "type": VARIATION,
-                        "id": variation,
-                        "attributes": {
-                            "created": iso(created),
-                            "updated": iso(moved),
-                            "definition": {"name": f"Variante {arm}", "details": channels[number]},
-                        },
-                        "relationships": {
-                            "campaign-message": to("campaign-message", message),
-                            "translation": to("translation", None),
-                            "image": to("image", None),
-                        },
-                    },
-                )
-
-
-def derive(stores: Mapping[str, Store], derived: Mapping[str, Derived]) -> None:
-    """Bring the stores of the kinds in `DERIVED` up to date with the others."""
-    found: dict[str, list[Resource]] = {kind: [] for kind in DERIVED}
-    for kind, resource in campaigns(stores):
-        found[kind].append(resource)
-    for kind, resources in found.items():
-        derived[kind].derive(resources)

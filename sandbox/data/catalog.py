@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import DAY_S, Maker, ids, to
+from .maker import DAY_S, Maker
+from .resources import Resource, to_many, to_one
 from .timestamps import iso
 
 CATALOG = "$custom:::$default:::"
@@ -11,17 +11,6 @@ ITEMS = ["Ocean Blue Shirt", "Früchtetee «Waldbeere»", "茶碗", "Kerze № 5
 CATEGORIES = ["Apparel", "Küche & Bad", "新着", "Empty"]
 # more than a page of a hundred
 ITEM_COUNT = 130
-CODE_COUNT = 120
-CODE_STATES = ["UNASSIGNED", "ASSIGNED_TO_PROFILE", "USED", "DELETING", "PROCESSING", "VERSION_NOT_ACTIVE"]
-REVIEW_STATES: list[Resource | None] = [
-    {"value": "published"},
-    {"value": "featured"},
-    {"value": "rejected", "rejection_reason": {"reason": "other", "status_explanation": "Nur Großbuchstaben"}},
-    {"value": "pending"},
-    {"value": "rejected", "rejection_reason": {"reason": "fake"}},
-    {"value": "unpublished"},
-    None,
-]
 
 
 def catalog(make: Maker) -> tuple[list[Resource], list[Resource], list[Resource]]:
@@ -35,19 +24,19 @@ def catalog(make: Maker) -> tuple[list[Resource], list[Resource], list[Resource]
                 "name": name,
                 "updated": iso(make.second()) if place % 3 else None,
             },
-            "relationships": {"items": ids("catalog-item", [])},
+            "relationships": {"items": to_many("catalog-item", [])},
         }
         for place, name in enumerate(CATEGORIES)
     ]
     items, variants = [], []
     for place in range(ITEM_COUNT):
         item = _item(make, place)
-        item["relationships"]["categories"] = ids("catalog-category", [])
+        item["relationships"]["categories"] = to_many("catalog-category", [])
         for category in (c for n, c in enumerate(categories[:-1]) if place % (n + 1) == 0 and place % 4 != 3):
             item["relationships"]["categories"]["data"].append({"type": "catalog-category", "id": category["id"]})
             category["relationships"]["items"]["data"].append({"type": "catalog-item", "id": item["id"]})
         own = [_variant(make, item, place, size) for size in range(place % 4 if place < 12 else place % 2)]
-        item["relationships"]["variants"] = ids("catalog-variant", [variant["id"] for variant in own])
+        item["relationships"]["variants"] = to_many("catalog-variant", [variant["id"] for variant in own])
         items.append(item)
         variants += own
     return items, variants, categories
@@ -97,92 +86,5 @@ def _variant(make: Maker, item: Resource, place: int, size: int) -> Resource:
             "created": iso(created),
             "updated": iso(make.second(created)),
         },
-        "relationships": {"item": to("catalog-item", item["id"])},
+        "relationships": {"item": to_one("catalog-item", item["id"])},
     }
-
-
-def coupons(make: Maker, profiles: list[str]) -> tuple[list[Resource], list[Resource]]:
-    """Coupons and their codes: one with more than a page of them, one without any, one whose id needs quoting."""
-    built, codes = [], []
-    for place, (name, count) in enumerate([("10OFF", CODE_COUNT), ("Frühling 20%", 5), ('5"off', 3), ("UNUSED", 0)]):
-        own: list[Resource] = []
-        for number in range(count):
-            unique = f"{make.identity(10).upper()}{number}"
-            given = profiles[number % len(profiles)] if profiles and number % 3 else None
-            own.append(
-                {
-                    "type": "coupon-code",
-                    "id": f"{name}-{unique}",
-                    "attributes": {
-                        "unique_code": unique,
-                        "expires_at": iso(make.end + number * DAY_S) if number % 4 else None,
-                        "status": CODE_STATES[number % len(CODE_STATES)],
-                    },
-                    "relationships": {
-                        "coupon": to("coupon", name),
-                        "profile": to("profile", given),
-                    },
-                }
-            )
-        codes += own
-        built.append(
-            {
-                "type": "coupon",
-                "id": name,
-                "attributes": {
-                    "external_id": name,
-                    "description": None if place == 3 else f"{name} — für Käufe über 50 €",
-                    "monitor_configuration": [{"low_balance_threshold": 500}, {}, None, None][place],
-                    "assigner_configuration": {"used": "ASSIGN_IF_EXPIRED", "unused_expired": "ALWAYS_ASSIGN"}
-                    if place % 2
-                    else None,
-                },
-                "relationships": {"coupon-codes": ids("coupon-code", [code["id"] for code in own])},
-            }
-        )
-    return built, codes
-
-
-def reviews(make: Maker, items: list[Resource], events: list[str]) -> list[Resource]:
-    """Reviews, ratings and questions in every state."""
-    built = []
-    for place in range(28):
-        created = make.second(make.start - 30 * DAY_S)
-        updated = make.second(created)
-        item = items[place % len(items)]
-        kind = ["review", "rating", "question", "store"][place % 4]
-        attributes: Resource = {
-            "email": f"person{place}@example.com" if place % 5 else None,
-            "status": REVIEW_STATES[place % len(REVIEW_STATES)],
-            "verified": place % 2 == 0,
-            "review_type": kind,
-            "created": iso(created),
-            "updated": iso(updated),
-            "images": [f"https://images.example.com/review-{place}.jpg"] if place % 3 == 0 else [],
-            "rating": None if kind == "question" else 1 + place % 5,
-            "author": "Zoë 🌿" if place % 4 else None,
-            "content": "Sehr schön.\nGerne wieder!" if kind != "rating" else None,
-            "title": "Schön" if place % 3 else None,
-            "smart_quote": "Gerne wieder!" if place % 8 == 4 else None,
-        }
-        if kind != "store":
-            attributes["product"] = {
-                "url": f"https://nordlys.example.com/items/{place}",
-                "name": str(item["attributes"]["title"]),
-                "image_url": item["attributes"]["image_full_url"],
-                "external_id": item["attributes"]["external_id"],
-            }
-        if place % 6 == 1:
-            attributes["public_reply"] = {"content": "Danke!", "author": "Nordlys", "updated": iso(updated)}
-        built.append(
-            {
-                "type": "review",
-                "id": f"{place:02d}{make.identity(30).lower()}",
-                "attributes": attributes,
-                "relationships": {
-                    "events": ids("event", events[place : place + place % 3]),
-                    "item": to("catalog-item", item["id"] if kind != "store" else None),
-                },
-            }
-        )
-    return built

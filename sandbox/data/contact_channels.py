@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import Maker, to
+from .maker import Maker
+from .resources import Resource, to_one
 from .timestamps import iso
 
 ENABLEMENT = ["AUTHORIZED", "DENIED", "NOT_DETERMINED", "PROVISIONAL", "UNAUTHORIZED"]
@@ -47,7 +47,7 @@ def push_tokens(make: Maker, profiles: list[str]) -> list[Resource]:
                     "type": "push-token",
                     "id": make.identity(32),
                     "attributes": attributes,
-                    "relationships": {"profile": to("profile", profile)},
+                    "relationships": {"profile": to_one("profile", profile)},
                 }
             )
     return built
@@ -60,7 +60,7 @@ def conversations(make: Maker, profiles: list[str]) -> list[Resource]:
             "type": "conversation",
             "id": make.ulid(),
             "attributes": {"channel": CHANNELS[(place + number) % len(CHANNELS)]},
-            "relationships": {"profile": to("profile", profile)},
+            "relationships": {"profile": to_one("profile", profile)},
         }
         for place, profile in enumerate(profiles)
         for number in range(1 + (place % 3 == 1))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import DAY_S, Maker, ids, to
+from .maker import DAY_S, Maker
+from .resources import Resource, to_many, to_one
 from .timestamps import iso
 
 TYPES = [("Order", "custom-objects"), ("Haustier 🐕", "custom-objects"), ("Draft", "applications/9f2")]
@@ -46,7 +46,7 @@ def objects(make: Maker, sources: list[Resource]) -> dict[str, list[Resource]]:
             # a draft is not fed yet
             if version["attributes"]["status"] == "active":
                 mapping = _mapping(make, sources[place % len(sources)]["id"])
-                version["relationships"]["source-mapping"] = to("source-mapping", mapping["id"])
+                version["relationships"]["source-mapping"] = to_one("source-mapping", mapping["id"])
                 built["source-mapping"].append(mapping)
         drafts = [version["id"] for version in versions if version["attributes"]["status"] == "draft"]
         active = [version["id"] for version in versions if version["attributes"]["status"] == "active"]
@@ -66,13 +66,13 @@ def objects(make: Maker, sources: list[Resource]) -> dict[str, list[Resource]]:
                     "updated_at": iso(make.second(created)),
                 },
                 "relationships": {
-                    "current-schema": to("object-schema", active[-1] if active else None),
-                    "draft-schema": to("object-schema", drafts[0] if drafts else None),
-                    "schema-versions": ids("object-schema", [version["id"] for version in versions]),
-                    "object-types": ids("object-type@relation", []),
-                    "profile-object-types": ids("profile-object-type@relation", []),
-                    "object-records": ids("object-record", [record["id"] for record in own]),
-                    "object-ingestion-logs": ids("object-ingestion-log", [log["id"] for log in logs]),
+                    "current-schema": to_one("object-schema", active[-1] if active else None),
+                    "draft-schema": to_one("object-schema", drafts[0] if drafts else None),
+                    "schema-versions": to_many("object-schema", [version["id"] for version in versions]),
+                    "object-types": to_many("object-type@relation", []),
+                    "profile-object-types": to_many("profile-object-type@relation", []),
+                    "object-records": to_many("object-record", [record["id"] for record in own]),
+                    "object-ingestion-logs": to_many("object-ingestion-log", [log["id"] for log in logs]),
                 },
             }
         )
@@ -96,7 +96,7 @@ def _relations(make: Maker, types: list[Resource], schemas: list[Resource]) -> d
             profiles = [("profile", name) for name in ("käufer", "owner")[: 2 - place]]
             for shown, related in ((kind, own), (f"profile-{kind}", profiles)):
                 told = {f"{target}:::{name}": name for target, name in related}
-                record["relationships"][f"{shown}s"] = ids(f"{shown}@relation", [*told])
+                record["relationships"][f"{shown}s"] = to_many(f"{shown}@relation", [*told])
                 for identity, name in told.items():
                     meta = {"relationship_id": make.ulid(), "name": name, "description": None}
                     found = {"type": shown, "id": identity, "attributes": {"meta": meta}}
@@ -122,9 +122,9 @@ def _schema(make: Maker, title: str, number: int, count: int) -> Resource:
             "visibility": "private",
         },
         "relationships": {
-            "source-mapping": to("source-mapping", None),
-            "object-schemas": ids("object-schema@relation", []),
-            "profile-object-schemas": ids("profile-object-schema@relation", []),
+            "source-mapping": to_one("source-mapping", None),
+            "object-schemas": to_many("object-schema@relation", []),
+            "profile-object-schemas": to_many("profile-object-schema@relation", []),
         },
     }
 
@@ -200,8 +200,8 @@ def _logs(make: Maker, object_type: str, records: list[str], place: int) -> list
                     ],
                 },
                 "relationships": {
-                    "object-type": to("object-type", object_type),
-                    "object-record": to("object-record", record),
+                    "object-type": to_one("object-type", object_type),
+                    "object-record": to_one("object-record", record),
                 },
             }
         )

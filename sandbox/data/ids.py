@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import gcd
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HALF = 36**3
@@ -52,3 +53,11 @@ class Codec:
         if not text.startswith(prefix) or len(digits) != 6 or any(digit not in DIGITS for digit in digits):
             return None
         return (int(digits, 36) - self.shift) * self._inverse % SPACE
+
+
+def coprime(near: int, size: int) -> int:
+    """A factor near `near` that permutes `range(size)`."""
+    factor = near % max(size, 1) or 1
+    while gcd(factor, size) != 1:
+        factor += 1
+    return factor

@@ -1,10 +1,37 @@
-"""What Klaviyo makes of metrics: custom metrics, the mapping of its own analytics, properties of events."""
+"""Metrics, custom metrics, mapped metrics, and the properties that Klaviyo infers from a metric's events."""
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import DAY_S, Maker, ids, to
+from .maker import DAY_S, Maker
+from .resources import Resource, to_many, to_one
 from .timestamps import iso
+
+METRICS = [
+    ("Placed Order", "Shopify", "eCommerce"),
+    ("Opened Email", "Klaviyo", "Internal"),
+    ("Received Email", "Klaviyo", "Internal"),
+    ("Viewed Product", "API", "API"),
+    ("Clicked Email", "Klaviyo", "Internal"),
+    ("Ordered Product", "Shopify", "eCommerce"),
+    ("Active on Site", "API", "API"),
+    ("Checkout Started", "Shopify", "eCommerce"),
+    ("Added to Cart", "API", "API"),
+    ("Fulfilled Order", "Shopify", "eCommerce"),
+    ("Received SMS", "Klaviyo", "Internal"),
+    ("Bounced Email", "Klaviyo", "Internal"),
+    ("Unsubscribed from Email Marketing", "Klaviyo", "Internal"),
+    ("Refunded Order", "Shopify", "eCommerce"),
+    ("Clicked SMS", "Klaviyo", "Internal"),
+    ("Failed to Deliver SMS", "Klaviyo", "Internal"),
+    ("Marked Email as Spam", "Klaviyo", "Internal"),
+    ("Viewed Form", "Klaviyo", "Internal"),
+    ("Viewed Form Step", "Klaviyo", "Internal"),
+    ("Submitted Form Step", "Klaviyo", "Internal"),
+    ("Submitted Form", "Klaviyo", "Internal"),
+    ("Closed Form", "Klaviyo", "Internal"),
+    ("Qualified Form", "Klaviyo", "Internal"),
+]
+
 
 MAPPINGS = ["revenue", "ordered_product", "started_checkout", "added_to_cart", "viewed_product"]
 PROPERTIES: list[tuple[str, str, list[object] | None]] = [
@@ -15,6 +42,36 @@ PROPERTIES: list[tuple[str, str, list[object] | None]] = [
     ("empty", "String", []),
     ("unseen", "String", None),
 ]
+
+
+def metrics(make: Maker, count: int) -> list[Resource]:
+    """Metrics, the best known first; some are older than the history."""
+    built = []
+    integrations = {name: make.identity() for name in ("Shopify", "Klaviyo", "API")}
+    for place in range(count):
+        name, source, category = METRICS[place] if place < len(METRICS) else (f"Custom event {place}", "API", "API")
+        created = make.second(make.start - 400 * DAY_S)
+        integration = {
+            "object": "integration",
+            "id": integrations[source],
+            "key": source.lower(),
+            "name": source,
+            "category": category,
+        }
+        built.append(
+            {
+                "type": "metric",
+                "id": make.identity(),
+                "attributes": {
+                    "name": name,
+                    "created": iso(created),
+                    "updated": iso(make.second(created)),
+                    "integration": integration,
+                },
+                "relationships": {"flow-triggers": to_many("flow", [])},
+            }
+        )
+    return built
 
 
 def custom_metrics(make: Maker, metrics: list[str]) -> list[Resource]:
@@ -44,7 +101,7 @@ def custom_metrics(make: Maker, metrics: list[str]) -> list[Resource]:
                         ],
                     },
                 },
-                "relationships": {"metrics": ids("metric", used)},
+                "relationships": {"metrics": to_many("metric", used)},
             }
         )
     return built
@@ -62,8 +119,8 @@ def mapped_metrics(make: Maker, metrics: list[str], custom: list[Resource]) -> l
                 "id": name,
                 "attributes": {"updated": iso(make.second())},
                 "relationships": {
-                    "metric": to("metric", metric),
-                    "custom-metric": to("custom-metric", custom[0]["id"] if by_custom else None),
+                    "metric": to_one("metric", metric),
+                    "custom-metric": to_one("custom-metric", custom[0]["id"] if by_custom else None),
                 },
             }
         )
@@ -82,9 +139,9 @@ def metric_properties(make: Maker, metrics: list[Resource]) -> list[Resource]:
                     "id": make.identity(32).lower(),
                     "attributes": {"label": name.strip("$"), "property": name, "inferred_type": kind}
                     | {"sample_values": samples},
-                    "relationships": {"metric": to("metric", metric["id"])},
+                    "relationships": {"metric": to_one("metric", metric["id"])},
                 }
             )
-        metric["relationships"]["metric-properties"] = ids("metric-property", [item["id"] for item in own])
+        metric["relationships"]["metric-properties"] = to_many("metric-property", [item["id"] for item in own])
         built += own
     return built

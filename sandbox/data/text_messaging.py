@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import DAY_S, Maker, to
+from .maker import DAY_S, Maker
+from .resources import Resource, to_one
 from .timestamps import iso
 
 SENDER_TYPES = ["toll_free", "long_code", "short_code", "alpha", "vanity_short_code"]
@@ -11,14 +11,6 @@ SENDER_STATES = ["active", "registering", "registration_failed", "pending_regist
 REGISTRATION_STATES = ["approved", "in_review", "rejected", "action_required"]
 # more than a page of twenty
 SENDER_COUNT = 23
-
-USAGES = [
-    ("email_sends", "messages", 250_000),
-    ("sms_credits", "credits", 1250),
-    ("active_profiles", "profiles", 15_000),
-    ("customer_hub_active_profiles", "profiles", 0),
-    ("reviews_orders", "orders", 1000),
-]
 
 
 def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
@@ -40,7 +32,7 @@ def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
                 "sender_identifier": f"+1800555{place:04d}" if place % 5 else None,
             },
             "relationships": {
-                "text-messaging-sender-registration": to("text-messaging-sender-registration", registration)
+                "text-messaging-sender-registration": to_one("text-messaging-sender-registration", registration)
             },
         }
         senders.append(sender)
@@ -59,7 +51,7 @@ def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
                     "submitted_at": iso(created) if place % 5 else None,
                     "decided_at": iso(decided) if status in ("approved", "rejected") else None,
                 },
-                "relationships": {"text-messaging-sender": to("text-messaging-sender", sender["id"])},
+                "relationships": {"text-messaging-sender": to_one("text-messaging-sender", sender["id"])},
             }
         )
     configuration: Resource = {
@@ -79,23 +71,3 @@ def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
         "text-messaging-sender-registration": registrations,
         "text-messaging-configuration": [configuration],
     }
-
-
-def billing_usage(make: Maker) -> list[Resource]:
-    """What was used of each part of the plan; the id is the name of the part."""
-    return [
-        {
-            "type": "billing-usage",
-            "id": name,
-            "attributes": {
-                "usage_used": round(make.random.random() * limit, 4),
-                "usage_max": limit,
-                "unit": unit,
-                "period_start": iso(make.end - 10 * DAY_S),
-                "period_end": iso(make.end + 20 * DAY_S),
-                "as_of": iso(make.end),
-            },
-            "relationships": {},
-        }
-        for name, unit, limit in USAGES
-    ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..store.store import Resource
-from .lists_and_segments import Maker, to
+from .maker import Maker
+from .resources import Resource, to_one
 from .timestamps import iso
 
 # what can be translated, and the channels it is for
@@ -47,7 +47,7 @@ def translations(make: Maker, targets: dict[str, list[str]]) -> list[Resource]:
                         ],
                     },
                     "relationships": {
-                        name: to(name, target if name == kind else None)
+                        name: to_one(name, target if name == kind else None)
                         for name, _ in (*TRANSLATED, ("consent-page", ""))
                     },
                 }

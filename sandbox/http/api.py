@@ -1,4 +1,4 @@
-"""From a request to an answer, without a socket."""
+"""Answers requests: authentication, rate limits, routing and rendering, without sockets."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from .. import rules
-from ..analytics import metric_aggregates as aggregates
-from ..analytics import reports
+from ..data.resource_types import NAMED_ONLY, RELATIONS, SINCE, kinds, public, to_come
 from ..rules import Endpoint
 from ..store.account import Account
-from ..store.resource_types import NAMED_ONLY, RELATIONS, SINCE, kinds, public, to_come
-from . import pages, query
+from . import aggregate_requests, pages, query, report_requests
 from .errors import ApiError
-from .pages import Joined, Some, Source, Whole
+from .pages import AllRecords, GroupMembers, RelatedRecords, Source
 from .query import Query
 from .rate_limits import Limiter
 from .render import Renderer, dumped
 
 REVISION = re.compile(r"\d{4}-\d\d-\d\d(\.[a-z]+)?")
-REVISION_LIFE = timedelta(days=2 * 365)
+REVISION_LIFETIME = timedelta(days=2 * 365)
+# Of rendered pages.
 CACHED_BYTES = 64 * 2**20
 
 
@@ -38,7 +37,7 @@ class Answer:
 
 
 class _Cache:
-    """The pages rendered last, up to a number of bytes."""
+    """The pages used last, up to a number of bytes."""
 
     def __init__(self) -> None:
         self._pages: OrderedDict[tuple[int, str], bytes] = OrderedDict()
@@ -66,10 +65,11 @@ class Api:
 
     Args:
         account: the data.
-        keys: private keys and access tokens, with the scopes each has; None for all scopes.
+        keys: private keys and access tokens with the scopes of each; None for all scopes.
         base: start of every link.
         rate_limits: whether requests are counted and refused.
-        report_rows: rows a page of a report.
+        limiter: counts the requests.
+        report_rows: rows of a page of an analytics report.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Api:
             ]
 
     def template(self, path: str) -> str | None:
-        """The path template that a path belongs to, in any revision."""
+        """The path template of a path, in any revision; None if there is none."""
         for routes in self._routes.values():
             for pattern, endpoint in routes:
                 if pattern.fullmatch(path.rstrip("/")):
@@ -107,27 +107,31 @@ class Api:
     def answer(
         self, method: str, path: str, parameters: dict[str, str], headers: Mapping[str, str], content: bytes = b""
     ) -> Answer:
-        """Answer a request; refusals are answers too. Names of headers are in lower case."""
+        """Answer a request; refused requests too.
+
+        Args:
+            headers: with names in lower case.
+        """
         limit_headers: dict[str, str] = {}
         try:
-            key, owner = self._key(headers)
+            key, owner = self._authenticate(headers)
             revision = self._revision(headers)
             endpoint, identities = self._endpoint(revision, method, path.rstrip("/"))
-            self._permit(key, endpoint)
+            self._check_scopes(key, endpoint)
             if self.rate_limits:
-                limit_headers = self._count(owner, endpoint, parameters)
+                limit_headers = self._count_request(owner, endpoint, parameters)
             if endpoint.method == "POST":
-                body = self._asked(endpoint, parameters, headers.get("content-type", ""), content)
+                body = self._post_body(endpoint, parameters, headers.get("content-type", ""), content)
             else:
-                body = self._body(revision, endpoint, identities, path, parameters)
+                body = self._get_body(revision, endpoint, identities, path, parameters)
         except _Throttled as refusal:
             return Answer(429, refusal.body(), {"Retry-After": refusal.retry_after})
         except ApiError as refusal:
             return Answer(refusal.status, refusal.body(), limit_headers)
         return Answer(200, body, limit_headers)
 
-    def _key(self, headers: Mapping[str, str]) -> tuple[str, str]:
-        """The key of a request, and whose quota it spends: keys share the account's, each token has its own."""
+    def _authenticate(self, headers: Mapping[str, str]) -> tuple[str, str]:
+        """The key of a request, and the owner of the quota that it spends: all keys share one, each token has its own."""
         told = headers.get("authorization", "").strip()
         if not told:
             raise ApiError(401, "Missing or invalid authorization header.")
@@ -155,7 +159,7 @@ class Api:
             day = date.fromisoformat(told[:10])
         except ValueError:
             raise ApiError(400, f"'{told}' is not a date.", pointer="/headers") from None
-        if day < self._account.now.date() - REVISION_LIFE:
+        if day < self._account.now.date() - REVISION_LIFETIME:
             raise ApiError(410, f"The revision {told} is retired.", pointer="/headers")
         known = ", ".join(self._routes)
         raise ApiError(400, f"The revision {told} is not supported; supported: {known}.", pointer="/headers")
@@ -172,7 +176,7 @@ class Api:
             raise ApiError(405, f"Method {method} not allowed.")
         raise ApiError(404, f"There is nothing at {path}.")
 
-    def _permit(self, key: str, endpoint: Endpoint) -> None:
+    def _check_scopes(self, key: str, endpoint: Endpoint) -> None:
         scopes = self._keys[key]
         missing = [scope for scope in endpoint.scopes if scopes is not None and scope not in scopes]
         if missing:
@@ -182,34 +186,34 @@ class Api:
                 pointer="/data/",
             )
 
-    def _count(self, owner: str, endpoint: Endpoint, parameters: Mapping[str, str]) -> dict[str, str]:
+    def _count_request(self, owner: str, endpoint: Endpoint, parameters: Mapping[str, str]) -> dict[str, str]:
         burst, steady, variant = endpoint.burst, endpoint.steady, ""
-        for dearer in endpoint.variants:
-            if dearer.value in parameters.get(dearer.parameter, "").split(",") and dearer.steady < steady:
-                burst, steady, variant = dearer.burst, dearer.steady, dearer.value
+        for override in endpoint.variants:
+            if override.value in parameters.get(override.parameter, "").split(",") and override.steady < steady:
+                burst, steady, variant = override.burst, override.steady, override.value
         verdict = self._limiter.ask((owner, endpoint.method, endpoint.path, variant), burst, steady, endpoint.daily)
         if not verdict.allowed:
             raise _Throttled(verdict.headers["Retry-After"])
         return verdict.headers
 
-    def _asked(self, endpoint: Endpoint, parameters: dict[str, str], content_type: str, content: bytes) -> bytes:
-        """The answer to what a body asks."""
+    def _post_body(self, endpoint: Endpoint, parameters: dict[str, str], content_type: str, content: bytes) -> bytes:
+        """The answer to an analytics report or a metric aggregate."""
         fields = query.read(endpoint, parameters, self._account.now.timestamp()).fields.get(str(endpoint.type))
 
         def link(asked: Mapping[str, str]) -> str:
             return self._link(endpoint.path, asked)
 
-        if endpoint.path == aggregates.PATH:
-            return dumped(aggregates.answer(self._account, content, content_type, fields, link))
-        report = reports.REPORTS.get(endpoint.path)
+        if endpoint.path == aggregate_requests.PATH:
+            return dumped(aggregate_requests.answer(self._account, content, content_type, fields, link))
+        report = report_requests.REPORTS.get(endpoint.path)
         if report is None:
             raise ApiError(501, f"The sandbox has no data for {endpoint.path}.")
-        document = reports.answer(
+        document = report_requests.answer(
             report, self._account, content, content_type, parameters, fields, link, self._report_rows
         )
         return dumped(document)
 
-    def _body(
+    def _get_body(
         self, revision: str, endpoint: Endpoint, identities: list[str], path: str, parameters: dict[str, str]
     ) -> bytes:
         asked = query.read(endpoint, parameters, self._account.now.timestamp())
@@ -217,14 +221,14 @@ class Api:
         key = (self._account.version, revision + target)
         body = self._cache.get(key)
         if body is None:
-            renderer = Renderer(self._account, self._absent(revision, endpoint), endpoint.relationships, self._base)
+            renderer = Renderer(self._account, self._left_out(revision, endpoint), endpoint.relationships, self._base)
             body = self._rendered(renderer, revision, endpoint, identities, path, parameters, asked)
             if endpoint.many:
                 self._cache.put(key, body)
         return body
 
-    def _absent(self, revision: str, endpoint: Endpoint) -> dict[str, frozenset[str]]:
-        """Attributes, by type, that an endpoint does not send unless `additional-fields` asks for them."""
+    def _left_out(self, revision: str, endpoint: Endpoint) -> dict[str, frozenset[str]]:
+        """Attributes, by type, that an endpoint leaves out unless `additional-fields` names them."""
         absent = dict(rules.load(revision).additional)
         for kind, names in NAMED_ONLY.items():
             absent[kind] = absent.get(kind, frozenset()) | (names - {*endpoint.fields.get(kind, ())})
@@ -251,21 +255,23 @@ class Api:
         if endpoint.method != "GET" or kind is None or (len(parts) > 2 and parts[-1] not in RELATIONS[kind]):
             raise ApiError(501, f"The sandbox has no data for {endpoint.path}.")
         if len(parts) == 1:
-            source: Source = Whole(self._account, self._account.stores[kind])
+            source: Source = AllRecords(self._account, self._account.stores[kind])
             return self._many(renderer, endpoint, source, path, parameters, asked)
-        number = self._found(kind, identities[0])
+        number = self._number(kind, identities[0])
         if len(parts) == 2:
             return self._one(renderer, kind, [(0, number)], path, asked)
         name = parts[-1]
         target = RELATIONS[kind][name].type
         store = self._account.stores[target]
         if kind in ("list", "segment") and name == "profiles":
-            joined = Joined(self._account.groups(kind, identities[0]), store)
+            joined = GroupMembers(self._account.groups(kind, identities[0]), store)
             return self._many(renderer, endpoint, joined, path, parameters, asked)
         resource = self._account.stores[kind].entry(number).resource
         targets = self._account.related(kind, resource, name)
         if endpoint.many:
-            return self._many(renderer, endpoint, Some(self._account, store, targets), path, parameters, asked)
+            return self._many(
+                renderer, endpoint, RelatedRecords(self._account, store, targets), path, parameters, asked
+            )
         numbers = [number for number in (store.number(t) for t in targets) if number is not None]
         if not numbers:
             raise ApiError(404, f"The {public(kind)} '{identities[0]}' has no {name}.")
@@ -273,7 +279,7 @@ class Api:
             return self._document(renderer.identifiers(target, [(0, numbers[0])])[0], path)
         return self._one(renderer, target, [(0, numbers[0])], path, asked)
 
-    def _found(self, kind: str, identity: str) -> int:
+    def _number(self, kind: str, identity: str) -> int:
         number = self._account.stores[kind].number(identity)
         if number is None:
             raise ApiError(404, f"A {public(kind)} with id {identity} does not exist.")
@@ -296,7 +302,7 @@ class Api:
         if "/relationships/" in endpoint.path:
             rows = renderer.identifiers(source.kind, page.handles)
         else:
-            rows = renderer.rows(source.kind, page.handles, asked, joined=isinstance(source, Joined))
+            rows = renderer.rows(source.kind, page.handles, asked, joined=isinstance(source, GroupMembers))
         pieces = [b'{"data":[', b",".join(rows), b"]"]
         if asked.include:
             pieces += [b',"included":[', b",".join(renderer.included(source.kind, page.handles, asked)), b"]"]

@@ -14,20 +14,17 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
+from ..data.timestamps import epoch_second
 from ..rules import Endpoint, FilterField
+from ..store.filters import Condition, Value, bounds
 from .errors import ApiError, invalid
-
-Value = str | int | float | bool | None
 
 FUTURE_TOLERANCE_S = 5
 # metric aggregates have fields like $message and Campaign Name
 OPERATOR = re.compile(r"\s*([a-z]+(?:-[a-z]+)*)\(\s*([$A-Za-z_](?:[\w.\- ]*[\w.\-])?)\s*")
 BARE = re.compile(r"[^\s,()\[\]'\"]+")
 DATETIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)")
-ORDER = {"greater-than", "greater-or-equal", "less-than", "less-or-equal"}
 
 
 @dataclass(frozen=True)
@@ -35,75 +32,6 @@ class Bare:
     """A value written without quotes: a datetime, a number, a boolean."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One condition. `values` are strings, numbers, booleans, or whole seconds since 1970 for a datetime field."""
-
-    operator: str
-    field: str
-    values: tuple[Value, ...]
-    is_time: bool
-
-    def holds(self, found: list[Any]) -> bool:
-        """Whether one of the values found in a record fulfils it."""
-        if self.operator == "has":
-            return any(value is not None for value in found)
-        return any(self._one(value) for value in found if value is not None)
-
-    def _one(self, value: Any) -> bool:
-        if self.is_time:
-            seconds = epoch_second(value)
-            if seconds is None:
-                return False
-            value = seconds
-        if self.operator in ("equals", "any"):
-            return value in self.values and not (isinstance(value, bool) ^ isinstance(self.values[0], bool))
-        first = self.values[0]
-        if self.operator in ORDER:
-            low, high = bounds([self])
-            return isinstance(value, int | float) and low <= value <= high
-        text, wanted = str(value).casefold(), str(first).casefold()
-        if self.operator == "contains":
-            return wanted in text
-        return text.startswith(wanted) if self.operator == "starts-with" else text.endswith(wanted)
-
-
-def epoch_second(value: Any) -> int | None:
-    """Whole seconds since 1970 of a timestamp as Klaviyo writes them, or of a number; None if it is neither."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return math.floor(value)
-    if isinstance(value, datetime):
-        return math.floor(value.timestamp())
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def bounds(conditions: list[Condition]) -> tuple[float, float]:
-    """Inclusive bounds in whole numbers that the order conditions leave."""
-    low, high = -math.inf, math.inf
-    for condition in conditions:
-        value = condition.values[0]
-        if not isinstance(value, int | float):
-            continue
-        whole = condition.is_time
-        if condition.operator == "greater-than":
-            low = max(low, value + 1 if whole else math.nextafter(value, math.inf))
-        elif condition.operator == "greater-or-equal":
-            low = max(low, value)
-        elif condition.operator == "less-than":
-            high = min(high, value - 1 if whole else math.nextafter(value, -math.inf))
-        elif condition.operator == "less-or-equal":
-            high = min(high, value)
-        elif condition.operator == "equals":
-            low, high = max(low, value), min(high, value)
-    return low, high
 
 
 class _Reader:

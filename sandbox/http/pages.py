@@ -1,4 +1,4 @@
-"""Which records a request gets: filters, order and page, over whatever can be scanned in order."""
+"""Which records a page has: filters, order and page token, over any records that can be scanned in order."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..data.resource_types import RELATIONS
+from ..data.resources import dig
 from ..store.account import Account
+from ..store.fields import DEFAULT_SORT, HIDDEN_UNLESS_ASKED, NESTED, SAME_ORDER, is_time
+from ..store.filters import ORDER, Condition, bounds
 from ..store.members import Members
-from ..store.resource_types import DEFAULT_SORT, HIDDEN_UNLESS_ASKED, NESTED, RELATIONS, SAME_ORDER
 from ..store.sorted_runs import Handle, listed, scan
-from ..store.store import Store, dig, is_time
+from ..store.store import Store
 from .errors import invalid
-from .filter_grammar import ORDER, Condition, bounds
 from .query import Query
 
 
@@ -28,7 +30,7 @@ class Source(Protocol):
     def scan(
         self, order: str, *, low: float | None, high: float | None, after: Handle | None, descending: bool
     ) -> Iterator[Handle]:
-        """Handles in an order; see `runs.scan`."""
+        """Handles in an order; see `sorted_runs.scan`."""
         ...
 
     def values(self, number: int, field: str) -> list[Any]:
@@ -36,12 +38,12 @@ class Source(Protocol):
         ...
 
     def quick(self, order: str) -> bool:
-        """Whether an order needs no sorting of everything."""
+        """Whether an order needs no sorting of all records."""
         ...
 
 
-class Whole:
-    """All records of a type."""
+class AllRecords:
+    """All records of a kind."""
 
     def __init__(self, account: Account, store: Store) -> None:
         self._account, self._store = account, store
@@ -58,7 +60,7 @@ class Whole:
         if field == "messages.channel":
             return [self._account.channel(self._store.entry(number).resource)]
         if (self.kind, field) == ("flow-action", "action_type"):
-            # the attribute says `send-email` where the filter's documentation says `SEND_EMAIL`
+            # The attribute is `send-email` where the documentation of the filter says `SEND_EMAIL`.
             found = self._store.values(number, field)
             return found + [str(value).upper().replace("-", "_") for value in found]
         if (self.kind, field) == ("translation", "resource_type"):
@@ -68,12 +70,12 @@ class Whole:
         return self._store.values(number, field)
 
     def quick(self, order: str) -> bool:
-        """Whether an order needs no sorting of everything."""
+        """Whether an order needs no sorting of all records."""
         return self._store.base_runs(order) is not None
 
 
-class Some(Whole):
-    """Some records of a type, by id: those that a relationship points at."""
+class RelatedRecords(AllRecords):
+    """RelatedRecords records that a relationship points at, by id."""
 
     def __init__(self, account: Account, store: Store, identities: list[str]) -> None:
         super().__init__(account, store)
@@ -88,7 +90,7 @@ class Some(Whole):
         return scan([run], low=low, high=high, after=after, descending=descending)
 
 
-class Joined:
+class GroupMembers:
     """The profiles of a list or segment, in the order of joining."""
 
     kind = "profile"
@@ -110,7 +112,7 @@ class Joined:
         return self._profiles.values(number, "id" if field == "profile_id" else field)
 
     def quick(self, order: str) -> bool:
-        """Joining is the only order."""
+        """True: joining is the only order."""
         return True
 
 
@@ -123,7 +125,7 @@ class Page:
 
 
 def _mark(path: str, parameters: dict[str, str]) -> int:
-    """Ties a token to the list it was given for."""
+    """A checksum of the request that a token was given for."""
     return zlib.crc32("\n".join((path, parameters.get("filter", ""), parameters.get("sort", ""))).encode())
 
 
@@ -147,7 +149,7 @@ def _order(source: Source, field: str) -> str:
 
 
 def _plan(source: Source, query: Query) -> tuple[str, bool, list[Condition], list[Condition]]:
-    """Order, direction, the conditions that bound the order, and the others."""
+    """Order, whether it descends, the conditions that bound the order, and the other conditions."""
     sort = query.sort or DEFAULT_SORT.get(source.kind, "")
     descending, order = sort.startswith("-"), sort.removeprefix("-")
     if not order:
@@ -168,10 +170,10 @@ def page(source: Source, path: str, parameters: dict[str, str], query: Query, pa
     """The records of one page.
 
     Args:
-        paged: whether the endpoint pages at all; all records otherwise.
+        paged: whether the endpoint has pages; without, all records are given.
 
     Raises:
-        ApiError: 400, the page token is none of this list's.
+        ApiError: 400, the page token is not one of this request's.
     """
     order, descending, ranged, others = _plan(source, query)
     mark = _mark(path, parameters)

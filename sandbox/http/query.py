@@ -1,4 +1,4 @@
-"""A request's query parameters, checked and typed."""
+"""The query parameters of a request, checked and typed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..rules import Endpoint
-from . import filter_grammar as filters
+from ..store.filters import Condition
+from . import filter_grammar
 from .errors import invalid
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked for. `sort` is None without one; `fields` and `additional` are per resource type."""
+    """What a request asks for.
 
-    conditions: tuple[filters.Condition, ...]
+    Attributes:
+        sort: a field, descending with a leading `-`; None for the default order.
+        fields, additional: attribute names by resource type; `fields` has only the types with a sparse fieldset.
+        cursor: the page token.
+        size: records of a page.
+    """
+
+    conditions: tuple[Condition, ...]
     sort: str | None
     include: tuple[str, ...]
     fields: dict[str, frozenset[str]]
@@ -22,8 +30,8 @@ class Query:
     cursor: str | None
     size: int
 
-    def condition(self, field: str) -> filters.Condition | None:
-        """The first condition on a field."""
+    def condition(self, field: str) -> Condition | None:
+        """The first condition on a field; None if there is none."""
         return next((condition for condition in self.conditions if condition.field == field), None)
 
 
@@ -48,7 +56,7 @@ def read(endpoint: Endpoint, parameters: Mapping[str, str], now: float) -> Query
     """Check the parameters of a request to an endpoint.
 
     Args:
-        now: seconds since 1970, for bounds in the future.
+        now: seconds since 1970; bounds in the future are refused.
 
     Raises:
         ApiError: 400, naming the parameter and what is allowed.
@@ -66,7 +74,7 @@ def read(endpoint: Endpoint, parameters: Mapping[str, str], now: float) -> Query
     if sort is not None and sort not in endpoint.sort:
         raise invalid(f"'{sort}' is not a valid sort; allowed: {', '.join(endpoint.sort)}.", "sort")
     return Query(
-        conditions=tuple(filters.conditions(endpoint, parameters, now)),
+        conditions=tuple(filter_grammar.conditions(endpoint, parameters, now)),
         sort=sort,
         include=_listed("include", parameters["include"], endpoint.include) if "include" in parameters else (),
         fields={

@@ -6,22 +6,22 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..data.resource_types import RELATIONS, collection, public
+from ..data.resources import Resource, without
 from ..data.timestamps import iso
 from ..store.account import Account
 from ..store.events import EventStore
-from ..store.resource_types import RELATIONS, collection, public
 from ..store.sorted_runs import Handle
-from ..store.store import Resource, without
 from .query import Query
 
 
 def dumped(value: Any) -> bytes:
-    """Compact JSON, unicode as it is."""
+    """Compact JSON as UTF-8, without escapes for non-ASCII characters."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def sparse(attributes: Resource, names: frozenset[str]) -> Resource:
-    """The attributes named, dotted names going into objects."""
+    """The named attributes; dots lead into objects."""
     kept: Resource = {}
     for name, value in attributes.items():
         if name in names:
@@ -34,11 +34,11 @@ def sparse(attributes: Resource, names: frozenset[str]) -> Resource:
 
 
 class Renderer:
-    """Writes records of an account.
+    """Writes records of an account as JSON.
 
     Args:
-        additional: attributes, by type, that are absent unless `additional-fields` asks for them; dots lead into objects.
-        relationships: those that the endpoint's answers have, by type.
+        additional: attributes, by type, that are left out unless `additional-fields` names them; dots lead into objects.
+        relationships: the relationships in the answers of the endpoint, by type.
         base: start of every link.
     """
 
@@ -61,7 +61,7 @@ class Renderer:
 
         Args:
             with_data: to-many relationships that carry their data.
-            extra: attributes that depend on where the record is met, such as `joined_group_at`.
+            extra: attributes that only this collection has, such as `joined_group_at`.
         """
         identity = str(resource.get("id"))
         own = f"{self._base}/api/{collection(kind)}/{identity}/"
@@ -102,7 +102,7 @@ class Renderer:
         """JSON of the records of a page.
 
         Args:
-            joined: the handles tell when a profile joined a group.
+            joined: the records are members of a group: the value of a handle is when the profile joined.
         """
         store = self._account.stores[kind]
         if isinstance(store, EventStore) and "event" not in query.fields:
@@ -133,7 +133,7 @@ class Renderer:
         return rows
 
     def included(self, kind: str, handles: list[Handle], query: Query) -> list[bytes]:
-        """JSON of the resources that the included relationships point at, each once."""
+        """JSON of the resources that the included relationships point at, without duplicates."""
         store = self._account.stores[kind]
         rows: dict[tuple[str, str], bytes] = {}
         for name in query.include:
@@ -170,6 +170,6 @@ class Renderer:
         return self._account.related(kind, store.entry(number).resource, name)
 
     def identifiers(self, kind: str, handles: list[Handle]) -> list[bytes]:
-        """JSON of resource identifiers."""
+        """JSON of resource identifiers (`type` and `id` only)."""
         store = self._account.stores[kind]
         return [dumped({"type": public(kind), "id": store.values(number, "id")[0]}) for _, number in handles]

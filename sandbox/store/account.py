@@ -1,4 +1,4 @@
-"""An account: everything Klaviyo would know of one customer, deterministic from a seed, and open to change."""
+"""An account: everything that Klaviyo knows of one customer, made from a seed and open to change."""
 
 from __future__ import annotations
 
@@ -8,30 +8,24 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
-from random import Random
 from typing import Any
 
-from ..data import assets, brands, translations
-from ..data import bulk_jobs as jobs
-from ..data import campaigns_2026_10_15 as omni
-from ..data import catalog as shop
-from ..data import contact_channels as devices
-from ..data import custom_objects as objects
-from ..data import flows as marketing
-from ..data import lists_and_segments as catalogue
-from ..data import metrics as measures
-from ..data import text_messaging as messaging
+from ..data import campaigns_2026_10_15
+from ..data.account_records import AccountRecords, Records, Sizes
+from ..data.event_times import Shape
+from ..data.events import EventTargets
 from ..data.ids import mix
-from ..data.lists_and_segments import Maker
-from ..data.timestamps import iso
-from ..http.filter_grammar import epoch_second
-from .events import EventStore, Shape
+from ..data.maker import DAY_S
+from ..data.resource_types import FIRST_REVISION, RELATIONS, collection, form, public, to_come
+from ..data.resources import Resource, dig, without
+from ..data.timestamps import epoch_second, iso
+from .derived import DerivedStore, derive
+from .events import EventStore
+from .fields import UPDATED
 from .members import Members
 from .profiles import ProfileStore
-from .resource_types import CATALOG_JOBS, FIRST_REVISION, RELATIONS, UPDATED, collection, form, public, to_come
-from .store import Derived, Resource, Store, dig, without
+from .store import Store
 
-DAY_S = 86400
 Now = datetime | Callable[[], datetime]
 
 
@@ -71,128 +65,50 @@ class Account:
         self.seed = seed
         end = math.floor(self.now.timestamp())
         start = end - math.floor(history_days * DAY_S)
-        make = Maker(Random(seed), start, end)  # noqa: S311  made-up data, no secret
-        small: dict[str, list[Resource]] = {"account": [catalogue.account(make)]}
-        small["metric"] = catalogue.metrics(make, metrics)
-        small["tag-group"] = catalogue.tag_groups(make)
-        small["tag"] = catalogue.tags(make, tags, small["tag-group"])
-        small["list"] = catalogue.lists(make, lists)
-        small["segment"] = catalogue.segments(make, segments, small["metric"])
-        small["template"] = catalogue.templates(make, templates)
-        small["campaign"], small["campaign-message"], small["campaign-recipient-estimation"] = marketing.campaigns(
-            make, campaigns, small["list"], small["segment"], small["template"]
-        )
-        small["flow"], small["flow-action"], small["flow-message"] = marketing.flows(
-            make, flows, small["metric"], small["list"], small["template"]
-        )
-        forms_make = Maker(Random(f"{seed} forms"), start, end)  # noqa: S311  made-up data, no secret
-        small["form"], small["form-version"] = assets.forms(forms_make)
-        for kind in ("list", "segment", "campaign", "flow"):
-            catalogue.link_tags(make, small["tag"], small[kind])
+        sizes = Sizes(lists, segments, campaigns, flows, templates, metrics, tags)
+        builder = AccountRecords(seed, start, end, sizes)
+        sized = builder.sized()
 
-        self._derived = {kind: Derived(kind) for kind in omni.DERIVED}
+        self._derived = {kind: DerivedStore(kind) for kind in campaigns_2026_10_15.DERIVED}
         self._stores: dict[str, Store] = {
             kind: self._derived.get(kind) or Store(kind) for kind in RELATIONS if kind not in ("profile", "event")
         }
+        # The version of the stores that the derived records were last made from.
         self._derived_from = -1
         self._deriving = threading.Lock()
-        for kind, resources in small.items():
-            for resource in resources:
-                self._stores[kind].put(resource)
-        self._profiles = ProfileStore(profiles, seed, start, end, [group["id"] for group in small["list"]])
-        self._events = EventStore(
-            events,
-            seed,
-            start,
-            end,
-            self._profiles,
-            [(metric["id"], metric["attributes"]["name"]) for metric in small["metric"]],
-            _sent_first(small["campaign-message"]),
-            [(flow_of[message["relationships"]["flow-action"]["data"]["id"]], message["id"])
-             for flow_of in [{action["id"]: action["relationships"]["flow"]["data"]["id"]
-                              for action in small["flow-action"]}]
-             for message in small["flow-message"]],
-            [(version["relationships"]["form"]["data"]["id"], version["id"]) for version in small["form-version"]],
-            shape,
-        )  # fmt: skip
+        self._put_all(sized)
+        self._profiles = ProfileStore(profiles, seed, start, end, [group["id"] for group in sized["list"]])
+        self._events = EventStore(events, seed, start, end, self._profiles, EventTargets.of(sized), shape)
         self._stores["profile"], self._stores["event"] = self._profiles, self._events
-        for kind, resources in self._others(small, start, end).items():
-            for resource in resources:
-                self._stores[kind].put(resource)
-        groups, owned, metric_ids = (
-            [str(resource["id"]) for kind in chosen for resource in small[kind]]
-            for chosen in (("list", "segment"), ("template",), ("metric",))
-        )
-        chance = Maker(Random(f"{seed} canvas"), start, end)  # noqa: S311  made-up data, no secret
-        for kind, resource in omni.canvas(chance, -(-campaigns // 10), groups, owned, metric_ids):
+        profile_ids = [self._profiles.identity(number) for number in range(0, profiles, max(1, profiles // 24))]
+        event_ids = [self._events.codec.encode(number).decode() for number in range(min(40, self._events.base_size))]
+        self._put_all(builder.fixed(sized, profile_ids, event_ids))
+        for kind, resource in builder.canvas_campaigns(sized):
             self.stores[kind].put(resource)
         self._members: dict[tuple[str, str], Members] = {}
         # type -> (version of its store, profile id -> ids)
         self._owners: dict[str, tuple[int, dict[str | None, list[str]]]] = {}
         for kind in ("list", "segment"):
-            for place, group in enumerate(small[kind]):
+            for place, group in enumerate(sized[kind]):
                 size = self._group_size(kind, place)
                 created = max(start, epoch_second(group["attributes"]["created"]) or start)
                 salt = mix(place, seed + len(kind))
                 self._members[kind, group["id"]] = Members(self._profiles, size, salt, created, end)
         self._added = 0
 
-    def _others(self, small: Mapping[str, list[Resource]], start: int, end: int) -> dict[str, list[Resource]]:
-        """The collections that have a few records in any account; each with a source of chance of its own."""
-
-        def make(name: str) -> Maker:
-            return Maker(Random(f"{self.seed} {name}"), start, end)  # noqa: S311  made-up data, no secret
-
-        ids = {kind: [str(resource["id"]) for resource in resources] for kind, resources in small.items()}
-        size = self._profiles.base_size
-        profiles = [self._profiles.identity(number) for number in range(0, size, max(1, size // 24))]
-        events = [self._events.codec.encode(number).decode() for number in range(min(40, self._events.base_size))]
-
-        built: dict[str, list[Resource]] = {}
-        built["catalog-item"], built["catalog-variant"], built["catalog-category"] = shop.catalog(make("catalog"))
-        built["coupon"], built["coupon-code"] = shop.coupons(make("coupons"), profiles)
-        built["review"] = shop.reviews(make("reviews"), built["catalog-item"], events)
-        built["image"] = assets.images(make("images"))
-        built["template-universal-content"] = assets.universal_content(make("universal content"))
-        built["web-feed"] = assets.web_feeds(make("web feeds"))
-        built["webhook"], built["webhook-topic"] = assets.webhooks(make("webhooks"))
-        built["tracking-setting"] = [assets.tracking_setting(ids["account"][0])]
-        built["custom-metric"] = measures.custom_metrics(make("custom metrics"), ids["metric"])
-        built["mapped-metric"] = measures.mapped_metrics(make("mapping"), ids["metric"], built["custom-metric"])
-        built["metric-property"] = measures.metric_properties(make("properties"), small["metric"])
-        translated = {kind: ids.get(kind, []) for kind, _ in translations.TRANSLATED} | {
-            "campaign-variation": [omni.variation_id(identity) for identity in ids["campaign-message"]],
-            "template-universal-content": [str(block["id"]) for block in built["template-universal-content"]],
-        }
-        built["translation"] = translations.translations(make("translations"), translated)
-        built |= brands.brand(make("brand"), ids["account"][0])
-        built |= messaging.texts(make("texts"), ids["account"][0])
-        built["billing-usage"] = messaging.billing_usage(make("billing"))
-        built["push-token"] = devices.push_tokens(make("push tokens"), profiles)
-        built["conversation"] = devices.conversations(make("conversations"), profiles[::2])
-        built["data-source"] = objects.data_sources(make("sources"))
-        built |= objects.objects(make("objects"), built["data-source"])
-        for kind, relation in CATALOG_JOBS.items():
-            name = collection(relation.type).removeprefix("catalog-")
-            targets = [str(resource["id"]) for resource in built[relation.type]]
-            built[kind] = jobs.bulk_jobs(make(kind), kind, name, relation.type, targets)
-        codes = [str(resource["id"]) for resource in built["coupon-code"]]
-        kind = "coupon-code-bulk-create-job"
-        built[kind] = jobs.bulk_jobs(make(kind), kind, "coupon-codes", "coupon-code", codes)
-        built["profile-bulk-import-job"], built["import-error"] = jobs.imports(make("imports"), ids["list"], profiles)
-        for verb in ("create", "delete"):
-            kind = f"profile-suppression-bulk-{verb}-job"
-            built[kind] = jobs.suppressions(make(kind), kind, ids["list"], ids["segment"])
-        return built
+    def _put_all(self, records: Records) -> None:
+        for kind, resources in records.items():
+            for resource in resources:
+                self._stores[kind].put(resource)
 
     @property
     def stores(self) -> dict[str, Store]:
         """Kind -> its records."""
-        read_from = sum(self._stores[kind].version for kind in omni.SOURCES)
+        read_from = sum(self._stores[kind].version for kind in campaigns_2026_10_15.SOURCES)
         if read_from != self._derived_from:
             with self._deriving:
                 if read_from != self._derived_from:
-                    omni.derive(self._stores, self._derived)
+                    derive(self._stores, self._derived)
                     self._derived_from = read_from
         return self._stores
 
@@ -459,15 +375,6 @@ class Account:
         """
         self.groups(kind, identity).leave(self._profile_number(profile_id), math.floor(self.now.timestamp()))
         self._added += 1
-
-
-def _sent_first(messages: list[Resource]) -> list[tuple[str, str]]:
-    """(campaign, message) of the message of each campaign that every revision shows, those that were sent first."""
-    ordered = sorted(messages, key=lambda message: not message["attributes"]["send_times"])
-    shown: dict[str, str] = {}
-    for message in ordered:
-        shown.setdefault(message["relationships"]["campaign"]["data"]["id"], message["id"])
-    return [*shown.items()]
 
 
 def _blank(value: Any) -> Any:

@@ -6,7 +6,8 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from .profiles import ProfileStore, coprime
+from ..data.ids import coprime
+from .profiles import ProfileStore
 from .sorted_runs import Handle, Run, listed, scan
 
 

@@ -204,32 +204,6 @@ RELATIONS |= {
     job: {collection(relation.type).removeprefix("catalog-"): relation} for job, relation in CATALOG_JOBS.items()
 }
 
-# Attribute that holds the moment of the last change, by type.
-UPDATED = {
-    "campaign": "updated_at",
-    "campaign-message": "updated_at",
-    "campaign@2026-10-15": "updated_at",
-    "campaign-audience": "updated",
-    "campaign-message@2026-10-15": "updated",
-    "campaign-variation": "updated",
-    "flow": "updated",
-    "flow-action": "updated",
-    "flow-message": "updated",
-    "form": "updated_at",
-    "form-version": "updated_at",
-    "image": "updated_at",
-    "list": "updated",
-    "metric": "updated",
-    "profile": "updated",
-    "review": "updated",
-    "segment": "updated",
-    "template": "updated",
-    "template-universal-content": "updated",
-    "text-messaging-configuration": "updated_at",
-    "text-messaging-sender-registration": "updated_at",
-    "translation": "updated",
-    "web-feed": "updated",
-}
 
 # Attributes that only some endpoints send: those whose sparse fields name them.
 NAMED_ONLY = {"flow-message": frozenset({"content", "definition", "name"}), "form": frozenset({"definition"})}
@@ -242,39 +216,3 @@ SINCE: dict[str, dict[str, frozenset[str]]] = {
         "template": frozenset({"screenshot_url"}),
     }
 }
-
-# Lists without a filter on this attribute leave out the records where it is true.
-HIDDEN_UNLESS_ASKED = {"campaign": "archived", "campaign@2026-10-15": "archived", "flow": "archived"}
-
-
-# Filter and sort fields that are named otherwise than the attribute they look at.
-FIELD_PATHS = {
-    ("campaign@2026-10-15", "archived"): "definition.archived",
-    ("campaign@2026-10-15", "builder"): "definition.builder",
-    ("campaign@2026-10-15", "name"): "definition.name",
-    ("campaign-message@2026-10-15", "name"): "definition.name",
-    ("campaign-message@2026-10-15", "status"): "definition.status",
-    ("flow-action", "action_type"): "definition.type",
-    ("flow-action", "status"): "definition.data.status",
-    ("profile-suppression-bulk-create-job", "created"): "created_at",
-    ("profile-suppression-bulk-delete-job", "created"): "created_at",
-}
-# Lists of objects in a record: conditions on several fields of one have to hold for the same object, and a record sorts by
-# the latest moment in them.
-NESTED = ("subscriptions.email.marketing.suppression", "subscriptions.email.marketing.list_suppressions")
-# Filter fields that look at a relationship of another name.
-RELATION_FIELDS = {
-    ("catalog-item", "category.id"): "categories",
-    ("catalog-category", "item.id"): "items",
-    ("object-ingestion-log", "record_id"): "object-record",
-    ("profile-suppression-bulk-create-job", "list_id"): "lists",
-    ("profile-suppression-bulk-create-job", "segment_id"): "segments",
-    ("profile-suppression-bulk-delete-job", "list_id"): "lists",
-    ("profile-suppression-bulk-delete-job", "segment_id"): "segments",
-}
-
-# Filter and sort fields that mean the same moment.
-SAME_ORDER = {("event", "timestamp"): "datetime"}
-
-# The order of lists that are not asked for one.
-DEFAULT_SORT = {"object-ingestion-log": "-timestamp"}
