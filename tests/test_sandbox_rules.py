@@ -17,7 +17,7 @@ from sandbox import rules
 from sandbox.rules import RULES_DIR
 from tests import sdks
 from tools.sandbox_rules_from_openapi import dump
-from tools.sandbox_rules_from_sdk import UNSHOWN, Kind, Sdk, extract
+from tools.sandbox_rules_from_sdk import WITHOUT_MODEL, Kind, Sdk, extract
 
 WITH_FILE = "2026-07-15"
 
@@ -170,5 +170,5 @@ def test_all_that_the_newest_revision_can_sort_and_include_is_known() -> None:
 
 
 def test_what_is_unshown_is_still_unshown(sdk: Sdk) -> None:
-    for _, kind in UNSHOWN:
+    for _, kind in WITHOUT_MODEL:
         assert all("meta" not in sdk.attributes(model) for model in sdk.of_type(kind))

@@ -1,12 +1,12 @@
-"""Extract the sandbox's rules from Klaviyo's OpenAPI file.
+"""Write the sandbox's rules of a revision from Klaviyo's OpenAPI file.
 
     python -m tools.sandbox_rules_from_openapi PATH_TO_KLAVIYO_OPENAPI.json
 
-writes `sandbox/rules/<revision>.json`: for every `/api/` GET endpoint, and the POST endpoints that only read, what the
-server has to know to accept or refuse a request. The file is generated; edit this script, not the file.
+writes `sandbox/rules/<revision>.json`. It has all GET endpoints below `/api/` and the POST endpoints that only read,
+with everything the server needs to accept or refuse a request. The file is generated: edit this script, not the file.
 
-Shape of the file: `{"revision", "enums": [[...]], "endpoints": [...]}`. Lists of allowed values repeat a lot between
-endpoints, so `sort`, `include`, `fields`, `additional` and `relationships` name them by their place in `enums`.
+Shape of the file: `{"revision", "enums": [[...]], "endpoints": [...]}`. Many endpoints share lists of allowed values,
+so `sort`, `include`, `fields`, `additional` and `relationships` refer to them by their index in `enums`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ from sandbox.rules import RULES_DIR
 MEDIA_TYPE = "application/vnd.api+json"
 READING_POSTS = re.compile(r"^/api/(\w+-(values|series)-reports|metric-aggregates)$")
 
+# Lower limits for some parameters:
 # "Rate limits when using the `additional-fields[profile]=predictive_analytics` parameter ...: Burst: `10/s` ..."
 VARIANT = re.compile(
     r"Rate limits when using the `(?P<parameter>[^=`]+)=(?P<value>[^`]+)` parameter in your API request:"
     r"<br>Burst: `(?P<burst>\d+)/s`<br>Steady: `(?P<steady>\d+)/m`"
 )
 PAGE_PROSE = re.compile(r"(?:maximum|fixed page\s+size) of (\d+)")
-UNTOLD_PAGE_SIZE = 100
+# Page size of endpoints whose documentation does not state it.
+UNDOCUMENTED_PAGE_SIZE = 100
 
 
 def _resolve(spec: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow a `$ref`, or the last member of an `allOf` (Klaviyo puts the additional fields first)."""
+    """Resolve a `$ref`, or an `allOf` to its last member: Klaviyo puts the additional fields first."""
     while True:
         if "$ref" in schema:
             target: Any = spec
@@ -46,14 +48,14 @@ def _resolve(spec: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(spec: dict[str, Any], resource: dict[str, Any]) -> str | None:
-    """Resource type of a resource's schema."""
+    """The resource type that a schema of a resource states."""
     kind = _resolve(spec, resource.get("properties", {}).get("type", {}))
     values: list[str] = kind.get("enum", [])
     return values[0] if values else None
 
 
 def _answer(spec: dict[str, Any], operation: dict[str, Any]) -> tuple[str | None, bool, dict[str, list[str]]]:
-    """Resource type of the primary data, whether there are many, and the relationships of each type in the answer."""
+    """Resource type of the primary data, whether it is a list, and the relationships of each type in the answer."""
     content = operation["responses"].get("200", {}).get("content", {})
     if MEDIA_TYPE not in content:
         return None, False, {}
@@ -63,8 +65,8 @@ def _answer(spec: dict[str, Any], operation: dict[str, Any]) -> tuple[str | None
     item = _resolve(spec, data["items"]) if many else data
     included = _resolve(spec, document["included"]["items"]) if "included" in document else {}
     relationships = {}
-    for told in [item, *included.get("oneOf", [included])]:
-        resource = _resolve(spec, told)
+    for schema in [item, *included.get("oneOf", [included])]:
+        resource = _resolve(spec, schema)
         kind = _kind(spec, resource)
         if kind and "relationships" in resource["properties"]:
             relationships[kind] = list(_resolve(spec, resource["properties"]["relationships"])["properties"])
@@ -72,11 +74,11 @@ def _answer(spec: dict[str, Any], operation: dict[str, Any]) -> tuple[str | None
 
 
 def _filters(operation: dict[str, Any]) -> dict[str, Any]:
-    """`{field: {"single": [op], "list": [op], "none": [op], "value": type, "enum": [...]}}`, empty parts left out."""
+    """`{field: {"single": [op], "list": [op], "none": [op], "value": type, "enum": [...]}}`, without empty parts."""
     rules = {}
-    for field, told in operation.get("x-klaviyo-filters", {}).items():
-        rule = dict(told["operators"])
-        value = told.get("value")
+    for field, raw in operation.get("x-klaviyo-filters", {}).items():
+        rule = dict(raw["operators"])
+        value = raw.get("value")
         if value:
             rule["value"] = value.get("format", value["type"])
             if "enum" in value:
@@ -86,18 +88,18 @@ def _filters(operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def name_variants_as_included(variants: list[dict[str, Any]], include: list[str]) -> None:
-    """The prose says `include=list` where the parameter's value is `lists`."""
+    """Correct the values of rate overrides: the prose says `include=list` where the parameter takes `lists`."""
     for variant in variants:
         if variant["parameter"] == "include" and variant["value"] not in include:
             variant["value"] += "s"
 
 
-def _per_unit(told: str) -> int:
-    return int(told.split("/")[0])
+def _per_unit(limit: str) -> int:
+    return int(limit.split("/")[0])
 
 
 def extract(spec: dict[str, Any]) -> dict[str, Any]:
-    """The rules of every readable endpoint of an OpenAPI document."""
+    """The rules of all endpoints of an OpenAPI document that only read."""
     enums: list[list[str]] = []
 
     def pooled(values: list[str]) -> int:
@@ -158,14 +160,14 @@ def extract(spec: dict[str, Any]) -> dict[str, Any]:
         if required:
             rule["required"] = required
         if rule.get("cursor") and "page" not in rule:
-            told = PAGE_PROSE.search(operation["description"])
-            rule["page"] = {"fixed": int(told[1]) if told else UNTOLD_PAGE_SIZE}
+            stated = PAGE_PROSE.search(operation["description"])
+            rule["page"] = {"fixed": int(stated[1]) if stated else UNDOCUMENTED_PAGE_SIZE}
         endpoints.append(rule)
     return {"revision": spec["info"]["version"], "enums": enums, "endpoints": endpoints}
 
 
 def dump(rules: dict[str, Any]) -> str:
-    """Canonical text: one line an endpoint and an enum, so that a diff between revisions reads well."""
+    """The rules as JSON, with one line for each endpoint and each enum, so that revisions can be compared by `diff`."""
 
     def lines(items: list[Any]) -> str:
         return ",\n".join("  " + json.dumps(item, separators=(",", ":")) for item in items)
@@ -178,14 +180,14 @@ def dump(rules: dict[str, Any]) -> str:
 
 
 def write(rules: dict[str, Any]) -> None:
-    """Keep the rules of a revision, and say so."""
+    """Write the file of a revision."""
     target = RULES_DIR / f"{rules['revision']}.json"
     target.write_text(dump(rules), encoding="utf-8")
     sys.stdout.write(f"{target}: {len(rules['endpoints'])} endpoints\n")
 
 
 def main(arguments: list[str]) -> int:
-    """Write the rules of the OpenAPI file named on the command line; the exit code."""
+    """Write the rules of the OpenAPI file given on the command line, and return the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m tools.sandbox_rules_from_openapi PATH_TO_KLAVIYO_OPENAPI.json\n")
         return 2

@@ -1,15 +1,20 @@
-"""Extract the sandbox's rules of a revision from Klaviyo's official Python SDK, where there is no OpenAPI file.
+"""Write the sandbox's rules of a revision from Klaviyo's official Python SDK, for a revision without an OpenAPI file.
 
     python -m tools.sandbox_rules_from_sdk PATH_TO_openapi_client [REVISION_BEFORE]
 
-reads the text of the SDK (it imports nothing of it, so that any version will do) and writes
-`sandbox/rules/<revision>.json`, in the shape of `sandbox_rules_from_openapi.py`. The file is generated; edit this script, not the file.
+writes `sandbox/rules/<revision>.json`, in the shape that `sandbox_rules_from_openapi.py` describes. It reads the source
+text of the SDK and imports nothing of it, so it works with any version. The file is generated: edit this script, not
+the file.
 
-Paths, parameters and ids of operations are what the SDK's methods send; filters, page sizes, limits, dearer variants,
-scopes and additional fields stand in their docstrings; types, includes, relationships and sparse fields are those of
-the models. What the SDK does not tell is taken from the rules of the revision before: what a list is sorted by, and the
-fields below objects that come in several shapes. Where that revision has no such endpoint either, the tables below tell.
-`tests/test_sandbox_rules.py` runs this on the SDK of the revision that has an OpenAPI file, and lists what differs.
+Where each fact comes from:
+
+- path, parameters and operation id: what the SDK's methods send;
+- filters, page sizes, rate limits and their overrides, scopes, additional fields: the docstrings;
+- types, includes, relationships, sparse fields: the models;
+- what the SDK does not state, which is the sort fields and the fields below objects that have several shapes: the rules
+  of the revision before, or the tables below for endpoints that it does not have.
+
+`tests/test_sandbox_rules.py` runs this on the SDK of the revision that has an OpenAPI file, and lists the differences.
 """
 
 from __future__ import annotations
@@ -29,13 +34,13 @@ from sandbox.rules import Endpoint, FilterField
 from .sandbox_rules_from_openapi import (
     PAGE_PROSE,
     READING_POSTS,
-    UNTOLD_PAGE_SIZE,
+    UNDOCUMENTED_PAGE_SIZE,
     VARIANT,
     name_variants_as_included,
     write,
 )
 
-# What lists are sorted by where a revision brings them or changes that, from the OpenAPI file of the beta of 2026-10-15.
+# Sort fields of endpoints that are new in a revision or have changed, from the OpenAPI file of the beta of 2026-10-15.
 SORTS: dict[str, dict[str, tuple[str, ...]]] = {
     "2026-10-15": {
         "/api/campaign-messages": ("created", "id", "name", "status", "updated"),
@@ -44,7 +49,7 @@ SORTS: dict[str, dict[str, tuple[str, ...]]] = {
         "/api/translations": ("id",),
     }
 }
-# Fields below objects that come in several shapes, from the same file.
+# Fields below objects that have several shapes, from the same file.
 _DETAILS = """action_buttons add_info_link add_opt_out_language add_org_prefix android_deep_link badge badge_config
 badge_value bcc_email body cc_email channel content_available cost dynamic_media_template from_email from_label
 include_contact_card ios_deep_link kv_pairs message_hierarchy mms_dynamic_image_template mms_static_image_asset_id
@@ -56,14 +61,14 @@ SHAPES: dict[tuple[str, str], tuple[str, ...]] = {
     ("campaign-variation", "definition.details"): tuple(f"definition.details.{name}" for name in _DETAILS.split()),
     ("flow-message", "content"): tuple(f"content.{name}" for name in _CONTENT.split()),
 }
-# Records that travel in answers to others in another form than elsewhere.
-TRAVELS_AS = {
+# (path, type) -> model of included records, where it differs from that of other endpoints.
+INCLUDED_AS = {
     ("/api/translations", "flow-message"): "FlowMessageResponseObjectResource",
     ("/api/translations/{id}", "flow-message"): "FlowMessageResponseObjectResource",
 }
-# Sparse fields of records that only travel in answers to others, and have no model with them.
+# (path, type) -> sparse fields of records that are only ever included and have no model.
 _RELATED = ("meta", "meta.description", "meta.name", "meta.relationship_id")
-UNSHOWN: dict[tuple[str, str], tuple[str, ...]] = {
+WITHOUT_MODEL: dict[tuple[str, str], tuple[str, ...]] = {
     ("/api/object-schemas/{id}", "object-schema"): _RELATED,
     ("/api/object-schemas/{id}", "profile-object-schema"): _RELATED,
     ("/api/object-types/{id}", "object-type"): _RELATED,
@@ -75,20 +80,20 @@ Rule = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """The type of a field: the name of a model or of a plain type, of one value or of many."""
+    """The type of a field: the name of a model or a plain type, of one value or of a list."""
 
     name: str
     many: bool = False
 
     @property
     def value(self) -> str:
-        """What a filter takes for it."""
+        """The type of value that a filter on the field takes."""
         plain = {"StrictBool": "boolean", "StrictInt": "integer", "StrictFloat": "number", "datetime": "date-time"}
         return "string" if self.many else plain.get(self.name, "string")
 
 
 def _kind(annotation: ast.expr) -> Kind:
-    """The type that an annotation tells; `Dict` for an object without a model."""
+    """The type in an annotation; `Dict` for an object without a model."""
     if not isinstance(annotation, ast.Subscript):
         return Kind(annotation.id if isinstance(annotation, ast.Name) else "")
     outer = annotation.value.id if isinstance(annotation.value, ast.Name) else ""
@@ -101,10 +106,10 @@ def _kind(annotation: ast.expr) -> Kind:
 
 
 class Sdk:
-    """The text of an installed SDK.
+    """The source text of an SDK.
 
     Args:
-        folder: its package `openapi_client`.
+        folder: of its package `openapi_client`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -113,47 +118,49 @@ class Sdk:
 
     @cached_property
     def revision(self) -> str:
-        """The revision that it speaks."""
+        """The revision of the API that it is for."""
         wrapper = (self.folder.parent / "klaviyo_api" / "wrapper.py").read_text(encoding="utf-8")
         return _one(r'_REVISION = "([^"]+)"', wrapper)
 
     @cached_property
     def _files(self) -> dict[str, str]:
-        """Class -> the module of it."""
-        told = (self.folder / "models" / "__init__.py").read_text(encoding="utf-8")
-        return {name: module for module, name in re.findall(r"from openapi_client\.models\.(\w+) import (\w+)", told)}
+        """Class -> name of its module."""
+        imports = (self.folder / "models" / "__init__.py").read_text(encoding="utf-8")
+        return {
+            name: module for module, name in re.findall(r"from openapi_client\.models\.(\w+) import (\w+)", imports)
+        }
 
     def is_model(self, name: str) -> bool:
-        """Whether a type is a model of the SDK with fields."""
+        """Whether a type is a model with fields."""
         return name in self._files and bool(self.fields(name))
 
     def _text(self, name: str) -> str:
         return (self.folder / "models" / f"{self._files[name]}.py").read_text(encoding="utf-8")
 
     def fields(self, model: str) -> dict[str, Kind]:
-        """Field -> type, of a model, as the fields are called in JSON."""
+        """JSON name of a field -> type, of a model."""
         if model not in self._models:
             tree = ast.parse(self._text(model))
             body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == model)
             found = {}
             for node in body:
                 if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id[0] != "_":
-                    told = node.value.keywords if isinstance(node.value, ast.Call) else []
-                    alias = next((word.value.value for word in told if word.arg == "alias"), node.target.id)  # type: ignore[attr-defined]
+                    words = node.value.keywords if isinstance(node.value, ast.Call) else []
+                    alias = next((word.value.value for word in words if word.arg == "alias"), node.target.id)  # type: ignore[attr-defined]
                     found[str(alias)] = _kind(node.annotation)
             self._models[model] = found
         return self._models[model]
 
     def states(self, model: str) -> str:
-        """The JSON:API type that the records of a model state."""
+        """The JSON:API type of a model's records."""
         return _one(r"(?m)^    [A-Z_0-9]+ = '([^']+)'", self._text(self.fields(model)["type"].name))
 
     def record(self, response: str) -> Kind:
-        """The model of the records in an answer, and whether there are many."""
+        """The model of the records in an answer, and whether it is a list."""
         return self.fields(response)["data"]
 
     def attributes(self, record: str) -> dict[str, Kind]:
-        """Attribute -> type, of a record and at every depth, dots leading into objects; lists are not entered."""
+        """Attribute -> type, of a record, with dotted names for those of objects. Objects in lists are left out."""
         own = self.fields(record).get("attributes")
         return dict(self._below(own.name)) if own and self.is_model(own.name) else {}
 
@@ -174,7 +181,7 @@ class Sdk:
         return found
 
     def of_type(self, kind: str) -> list[str]:
-        """The models of a type's records, those with the fewest fields first."""
+        """The models of a type, those with the fewest attributes first."""
         return self._records.get(kind, [])
 
     @cached_property
@@ -186,11 +193,11 @@ class Sdk:
         return {kind: sorted(names, key=lambda name: len(self.attributes(name))) for kind, names in found.items()}
 
     def plain(self, kind: str) -> str | None:
-        """The model of a type's records as they travel in answers to others: that with the fewest fields."""
+        """The model of included records of a type: the one with the fewest attributes. None if there is none."""
         return next((name for name in self.of_type(kind) if name.endswith("ObjectResource")), None)
 
     def operations(self) -> Iterator[Operation]:
-        """Every operation that only reads, by path."""
+        """All operations that only read, sorted by path."""
         found = []
         for file in sorted((self.folder / "api").glob("*_api.py")):
             methods = dict(re.findall(r"(?ms)^    def (\w+)\((.*?)(?=^    (?:def|@)|\Z)", file.read_text("utf-8")))
@@ -200,7 +207,7 @@ class Sdk:
                     continue
                 path, method = _one(r"resource_path='([^']+)'", sent), _one(r"method='([A-Z]+)'", sent)
                 if path.startswith("/api/") and (method == "GET" or READING_POSTS.match(path)):
-                    told = ast.literal_eval('"""' + text.split('"""')[1] + '"""')
+                    docstring = ast.literal_eval('"""' + text.split('"""')[1] + '"""')
                     queries = re.findall(r"_query_params\.append\(\('([^']+)'", sent)
                     found.append(
                         Operation(
@@ -208,8 +215,8 @@ class Sdk:
                             path,
                             method,
                             tuple(dict.fromkeys(queries)),
-                            told.partition("\n        :param ")[0],
-                            dict(re.findall(r":param (\w+): ?(.*)", told)),
+                            docstring.partition("\n        :param ")[0],
+                            dict(re.findall(r":param (\w+): ?(.*)", docstring)),
                             _one(r"'200': \"(\w+)\"", text),
                         )
                     )
@@ -224,7 +231,7 @@ class Operation:
         name: the operation id.
         queries: names of its query parameters, as they are sent.
         prose: what the docstring says before its parameters.
-        told: Python name of a parameter -> what the docstring says of it.
+        parameter_docs: Python name of a parameter -> what the docstring says about it.
         response: name of the model of the answer.
     """
 
@@ -233,7 +240,7 @@ class Operation:
     method: str
     queries: tuple[str, ...]
     prose: str
-    told: dict[str, str]
+    parameter_docs: dict[str, str]
     response: str
 
 
@@ -245,24 +252,24 @@ def _one(pattern: str, text: str) -> str:
 
 
 def _limits(operation: Operation) -> dict[str, int]:
-    told = re.search(
+    match = re.search(
         r"\*Rate limits\*:<br>Burst: `(\d+)/s`<br>Steady: `(\d+)/m`(?:<br>Daily: `(\d+)/d`)?", operation.prose
     )
-    if told is None:
+    if match is None:
         raise ValueError(f"{operation.name}: no rate limits in its docstring")
-    found = {"burst": int(told[1]), "steady": int(told[2])}
-    return found | ({"daily": int(told[3])} if told[3] else {})
+    found = {"burst": int(match[1]), "steady": int(match[2])}
+    return found | ({"daily": int(match[3])} if match[3] else {})
 
 
 def _filters(sdk: Sdk, operation: Operation, record: str, before: Endpoint | None) -> dict[str, Rule]:
-    """`{field: {"single": [op], "list": [op], "none": [op], "value": type, "enum": [...]}}`, empty parts left out.
+    """`{field: {"single": [op], "list": [op], "none": [op], "value": type, "enum": [...]}}`, without empty parts.
 
-    The SDK doesn't say which operators take lists. What takes the operators of the revision before takes its lists too;
-    else `any` takes one, and `equals` where `any` is beside it.
+    The SDK does not say which operators take lists. A field with the same operators as in the revision before takes
+    lists as it did there. Otherwise `any` takes a list, and so does `equals` if the field has both.
     """
     whole = sdk.attributes(record) or sdk.attributes(sdk.plain(sdk.states(record)) or record)
     found = {}
-    for line in operation.told.get("filter", "").split("<br>")[2:]:
+    for line in operation.parameter_docs.get("filter", "").split("<br>")[2:]:
         field, listed, rest = re.match(r"`([^`]+)`: ((?:`[^`]+`(?:, )?)+) ?(.*)", line).groups()  # type: ignore[union-attr]
         operators = re.findall(r"`([^`]+)`", listed)
         known = before.filters.get(field) if before else None
@@ -285,22 +292,23 @@ def _filters(sdk: Sdk, operation: Operation, record: str, before: Endpoint | Non
 
 
 def _fields(sdk: Sdk, operation: Operation, record: str, kind: str, before: tuple[Endpoint, ...]) -> list[str]:
-    """What `fields[kind]` takes: the attributes at every depth, lists not entered."""
-    travels = TRAVELS_AS.get((operation.path, kind)) or sdk.plain(kind)
-    model = record if sdk.states(record) == kind else travels
-    found = {"id", *UNSHOWN.get((operation.path, kind), ())}
-    for path, told in (sdk.attributes(model) if model else {}).items():
+    """What `fields[kind]` takes: the attributes at every depth, but not those of objects in lists."""
+    included = INCLUDED_AS.get((operation.path, kind)) or sdk.plain(kind)
+    model = record if sdk.states(record) == kind else included
+    found = {"id", *WITHOUT_MODEL.get((operation.path, kind), ())}
+    for path, attribute in (sdk.attributes(model) if model else {}).items():
         found.add(path)
-        if told == Kind("Dict"):
+        if attribute == Kind("Dict"):
             below = [*SHAPES.get((kind, path), ()), *(name for old in before for name in old.fields.get(kind, ()))]
             found |= {name for name in below if name.startswith(f"{path}.")}
     return sorted(found)
 
 
 def _include(sdk: Sdk, operation: Operation, record: str, before: Endpoint | None) -> list[str]:
-    """Relationships that can be included: those whose type has sparse fields in the request.
+    """Relationships that can be included: those whose type has a `fields` parameter.
 
-    Not those that the revision before had and did not offer: there the type has sparse fields for another's sake.
+    Left out are relationships that the revision before had and could not include: their type has the parameter for
+    another relationship.
     """
     if "include" not in operation.queries:
         return []
@@ -313,7 +321,7 @@ def _include(sdk: Sdk, operation: Operation, record: str, before: Endpoint | Non
 
 
 def _relationships(sdk: Sdk, record: str, include: list[str], before: Endpoint | None) -> dict[str, list[str]]:
-    """Type -> names, of the relationships that the records of an answer state, and those that travel with them."""
+    """Type -> names of relationships, of the records in an answer and of those included with them."""
     own = sdk.relationships(record)
     found = {sdk.states(record): [*own]}
     for kind in (own[name] for name in include):
@@ -321,16 +329,16 @@ def _relationships(sdk: Sdk, record: str, include: list[str], before: Endpoint |
         if kind not in found and plain:
             found[kind] = [*sdk.relationships(plain)]
         elif kind not in found and before:
-            # an attribution has no model
+            # Attributions have no model.
             found[kind] = [*before.relationships.get(kind, ())]
     return {kind: names for kind, names in found.items() if names}
 
 
 def extract(sdk: Sdk, before: rules.Rules | None = None) -> Rule:
-    """The rules of every readable endpoint of an SDK.
+    """The rules of all endpoints of an SDK that only read.
 
     Args:
-        before: the rules of the revision before, for what the SDK does not tell.
+        before: the rules of the revision before, for what the SDK does not state.
     """
     old = before.endpoints if before else ()
     earlier = {(endpoint.path, endpoint.method): endpoint for endpoint in old}
@@ -364,16 +372,16 @@ def extract(sdk: Sdk, before: rules.Rules | None = None) -> Rule:
         for query in operation.queries:
             grouped = re.fullmatch(r"(fields|additional-fields)\[(.+)\]", query)
             if query == "page[size]":
-                told = operation.told["page_size"]
-                rule["page"] = {name.lower(): int(_one(rf"{name}: (\d+)", told)) for name in ("Default", "Max", "Min")}
+                text = operation.parameter_docs["page_size"]
+                rule["page"] = {name.lower(): int(_one(rf"{name}: (\d+)", text)) for name in ("Default", "Max", "Min")}
             elif query == "page[cursor]":
                 rule["cursor"] = True
             elif grouped and grouped[1] == "fields":
                 names = _fields(sdk, operation, record, grouped[2], old)
                 rule.setdefault("fields", {})[grouped[2]] = pooled(names)
             elif grouped:
-                told = operation.told["additional_fields_" + grouped[2].replace("-", "_")]
-                values = re.findall(r"'([^']+)'", told.partition("Supported values:")[2])
+                text = operation.parameter_docs["additional_fields_" + grouped[2].replace("-", "_")]
+                values = re.findall(r"'([^']+)'", text.partition("Supported values:")[2])
                 rule.setdefault("additional", {})[grouped[2]] = pooled(values)
             elif query == "sort":
                 both = [
@@ -385,17 +393,17 @@ def extract(sdk: Sdk, before: rules.Rules | None = None) -> Rule:
             elif query != "filter":
                 rule.setdefault("other", []).append(query)
         name_variants_as_included(rule.get("variants", []), include)
-        if "(required)" in operation.told.get("filter", ""):
+        if "(required)" in operation.parameter_docs.get("filter", ""):
             rule["required"] = ["filter"]
         if rule.get("cursor") and "page" not in rule:
             size = PAGE_PROSE.search(operation.prose)
-            rule["page"] = {"fixed": int(size[1]) if size else UNTOLD_PAGE_SIZE}
+            rule["page"] = {"fixed": int(size[1]) if size else UNDOCUMENTED_PAGE_SIZE}
         endpoints.append(rule)
     return {"revision": sdk.revision, "enums": enums, "endpoints": endpoints}
 
 
 def main(arguments: list[str]) -> int:
-    """Write the rules of the SDK named on the command line; the exit code."""
+    """Write the rules of the SDK given on the command line, and return the exit code."""
     if len(arguments) not in (1, 2):
         sys.stderr.write("usage: python -m tools.sandbox_rules_from_sdk PATH_TO_openapi_client [REVISION_BEFORE]\n")
         return 2

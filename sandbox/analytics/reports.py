@@ -53,8 +53,7 @@ class Rows:
 
 def account_zone(account: Account) -> ZoneInfo:
     """The timezone of an account."""
-    told = next(iter(account.stores["account"]))["attributes"]["timezone"]
-    return ZoneInfo(told)
+    return ZoneInfo(next(iter(account.stores["account"]))["attributes"]["timezone"])
 
 
 def results(subject: str, account: Account, query: ReportQuery) -> tuple[list[Resource], list[datetime]]:
@@ -152,12 +151,13 @@ def _of_forms(account: Account, query: ReportQuery) -> Answered:
     frame = query.timeframe
 
     def subject_of(summary: EventSummary) -> Subject:
-        told = {name: summary.properties.get(name) for name in ("form_id", "form_version_id")}
-        return Subject({name: None if value is None else str(value) for name, value in told.items()})
+        values = {name: summary.properties.get(name) for name in ("form_id", "form_version_id")}
+        return Subject({name: None if value is None else str(value) for name, value in values.items()})
 
     def wanted(summary: EventSummary) -> bool:
-        told = subject_of(summary)
-        return summary.metric in roles and told.attributes["form_id"] is not None and told.fits(query.conditions)
+        subject = subject_of(summary)
+        has_form = subject.attributes["form_id"] is not None
+        return summary.metric in roles and has_form and subject.fits(query.conditions)
 
     rows = Rows()
     for number, summary in events.summaries(frame.low, frame.high, wanted, account.attributions):

@@ -1,8 +1,8 @@
 """The statistics of analytics reports, computed from counts of events.
 
-The metric of an event decides its role: message delivered, opened, clicked, ... An event that is attributed to a message
-counts for that message, at the time of the event that it is attributed to: Klaviyo's reports go by the date of the sending,
-so later events change past days.
+The metric of an event decides its role: message delivered, opened, clicked, ... An event that is attributed to a
+message counts for that message, at the time of the event that it is attributed to: Klaviyo's reports go by the date of
+the sending, so later events change past days.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Timeframes of analytics reports: whole days in the account's timezone, both ends included, and their intervals.
 
-The sandbox assumes that `date_times` are local times of the account, written with `+00:00` as in the examples of Klaviyo's
-reference. Weeks start on Mondays, months on the first. At the edges of a timeframe an interval holds only the days of the
-timeframe.
+The sandbox assumes that `date_times` are local times of the account, written with `+00:00` as in the examples of
+Klaviyo's reference. Weeks start on Mondays, months on the first. At the edges of a timeframe an interval holds only the
+days of the timeframe.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def account(make: Maker) -> Resource:
 
 
 def tracking_setting(account_id: str) -> Resource:
-    """The UTM settings of an account: static, dynamic, left out and null ones."""
+    """The UTM settings of an account: static and dynamic values, null, and missing ones."""
     return {
         "type": "tracking-setting",
         "id": account_id,
@@ -74,7 +74,7 @@ def tracking_setting(account_id: str) -> Resource:
 
 
 def billing_usage(make: Maker) -> list[Resource]:
-    """What was used of each part of the plan; the id is the name of the part."""
+    """The usage of each part of the plan, since revision 2026-10-15; the id is the name of the part."""
     return [
         {
             "type": "billing-usage",

@@ -1,4 +1,4 @@
-"""What people make in Klaviyo besides messages: forms, images, universal content; and feeds, webhooks, UTM settings."""
+"""Images and web feeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def images(make: Maker) -> list[Resource]:
 
 
 def web_feeds(make: Maker) -> list[Resource]:
-    """Web feeds, more than a page of twenty."""
+    """Web feeds: more than a page of 20."""
     built = []
     for place in range(23):
         created = make.second(make.start - 50 * DAY_S)

@@ -1,4 +1,4 @@
-"""The brand library of an account, since revision 2026-10-15: how its messages look, and how they sound."""
+"""The brand library of an account, since revision 2026-10-15: the look of its messages and the brand voice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _text(size: int) -> Resource:
         "font_style": "normal",
         "font_family": "Großbuch, 'Helvetica Neue', sans-serif",
         "font_weight": 400 + 100 * (size % 3),
-        # a number, or a number in words
+        # A number, or a string with a unit.
         "letter_spacing": 0 if size % 2 else "0.5px",
         "text_decoration": "none" if size % 2 else "",
     }
@@ -24,7 +24,7 @@ def _link(color: str) -> Resource:
 
 
 def brand(make: Maker, account_id: str) -> dict[str, list[Resource]]:
-    """Buttons, colours, logos, social groups, the defaults of emails and the voice, by type."""
+    """Type -> records: buttons, colours, logos, social groups, email defaults and the voice."""
     numbers = iter(range(41, 1000))
 
     def record(kind: str, attributes: Resource, relationships: Resource | None = None) -> Resource:

@@ -1,4 +1,4 @@
-"""Jobs that worked on many records at once: imports of profiles with their errors, suppressions, catalog, codes."""
+"""Bulk jobs: profile imports and their errors, suppressions, changes of the catalog, new coupon codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STATES = ["complete", "processing", "queued", "cancelled", "complete"]
 
 
 def _job(make: Maker, kind: str, place: int, *, counts: tuple[str, ...]) -> Resource:
-    """What all jobs have in common; moments with a fraction, as their documentation shows them."""
+    """The part that all jobs share. `created_at` has a fraction, as in Klaviyo's documentation."""
     status = STATES[place % len(STATES)]
     created = make.second(make.end - 10 * DAY_S)
     total = 1 + place * 7
@@ -28,7 +28,14 @@ def _job(make: Maker, kind: str, place: int, *, counts: tuple[str, ...]) -> Reso
 
 
 def bulk_jobs(make: Maker, kind: str, relationship: str, target: str, targets: list[str]) -> list[Resource]:
-    """Jobs on the catalog or on coupon codes, some of them with errors."""
+    """Jobs on the catalog or on coupon codes, some with errors.
+
+    Args:
+        kind: of the jobs.
+        relationship: from a job to the records that it works on.
+        target: the type of these records.
+        targets: their ids.
+    """
     built = []
     for place in range(6):
         job = _job(make, kind, place, counts=("failed_count",))
@@ -49,7 +56,7 @@ def bulk_jobs(make: Maker, kind: str, relationship: str, target: str, targets: l
 
 
 def imports(make: Maker, lists: list[str], profiles: list[str]) -> tuple[list[Resource], list[Resource]]:
-    """Imports of profiles, and the errors of those that had any."""
+    """Profile imports, and the errors of the imports that have any."""
     built, errors = [], []
     for place in range(12):
         job = _job(make, "profile-bulk-import-job", place, counts=("failed_count",))
@@ -83,7 +90,7 @@ def _error(make: Maker, place: int, number: int) -> Resource:
 
 
 def suppressions(make: Maker, kind: str, lists: list[str], segments: list[str]) -> list[Resource]:
-    """Jobs that suppressed profiles, or unsuppressed them: single ones, lists or segments."""
+    """Jobs that suppress or unsuppress single profiles, lists or segments."""
     built = []
     for place in range(7):
         job = _job(make, kind, place, counts=("skipped_count",))

@@ -62,7 +62,7 @@ def _definition(channel: str, place: int) -> Resource:
 def campaigns(
     make: Maker, count: int, lists: list[Resource], segments: list[Resource], templates: list[Resource]
 ) -> tuple[list[Resource], list[Resource], list[Resource]]:
-    """Campaigns of all three channels, their messages, and the recipient estimations that some of them have."""
+    """Campaigns of all three channels, their messages, and recipient estimations for some of them."""
     audiences = [group["id"] for group in lists + segments]
     built, messages, estimations = [], [], []
     for place in range(count):

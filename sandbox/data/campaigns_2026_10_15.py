@@ -1,10 +1,10 @@
 """Campaigns as revision 2026-10-15 shows them: campaigns, audiences, messages and variations.
 
-The account keeps campaigns as 2026-07-15 shows them, with one channel each. `convert` makes the other form from that, so
-that a change is seen in both revisions. A campaign keeps its id. Its message has the id of the first message that the
-campaign had. The further messages, which were the arms of an A/B test, are variations of that message. Klaviyo does not
-document whether it carries ids over. Campaigns with several messages, channels and audiences have no older form: see
-`canvas_campaigns`.
+The account keeps campaigns as 2026-07-15 shows them, with one channel each. `convert` makes the other form from that,
+so that a change is seen in both revisions. A campaign keeps its id. Its message has the id of the first message that
+the campaign had. The further messages, which were the arms of an A/B test, are variations of that message. Klaviyo does
+not document whether it carries ids over. Campaigns with several messages, channels and audiences have no older form:
+see `canvas_campaigns`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ CAMPAIGN = "campaign@2026-10-15"
 MESSAGE = "campaign-message@2026-10-15"
 AUDIENCE = "campaign-audience"
 VARIATION = "campaign-variation"
-# Kinds that the others are converted from.
+# Kinds that are read for the conversion.
 SOURCES = ("campaign", "campaign-message", "translation")
-# Kinds that are converted.
+# Kinds that the conversion makes.
 DERIVED = (CAMPAIGN, AUDIENCE, MESSAGE, VARIATION)
 
-# Send strategies that have another name now.
+# Name of a send strategy in 2026-07-15 -> its name in 2026-10-15, where they differ.
 STRATEGIES = {"throttled": "throttled", "smart_send_time": "send_time_optimization"}
 
 
@@ -48,7 +48,7 @@ def variation_id(message_id: str) -> str:
 
 
 def _object(value: Any) -> Resource:
-    """A value that should be an object; an empty object for anything else, which tests put into records on purpose."""
+    """A value that should be an object; an empty one for anything else, as tests put it into records."""
     return value if isinstance(value, dict) else {}
 
 
@@ -57,9 +57,9 @@ def _latest(*moments: Any) -> Any:
     return max(moments, key=lambda moment: epoch_second(moment) or 0)
 
 
-def _status(told: Any) -> str:
-    """The status of a message, from that of its campaign of 2026-07-15: `Cancelled: No Recipients` becomes `cancelled`."""
-    first = str(told).partition(":")[0].lower()
+def _status(campaign_status: Any) -> str:
+    """The status of a message, by that of its older campaign: `Cancelled: No Recipients` becomes `cancelled`."""
+    first = str(campaign_status).partition(":")[0].lower()
     sending = ("adding recipients", "preparing to send", "preparing to schedule", "queued without recipients")
     return (
         "sending" if first in sending else first if first in ("cancelled", "scheduled", "sending", "sent") else "draft"
@@ -67,7 +67,7 @@ def _status(told: Any) -> str:
 
 
 def details(definition: Resource, template: str | None, image: str | None) -> Resource:
-    """The content of a variation, from the `definition` of a message of 2026-07-15 and the ids of its template and image."""
+    """The content of a variation, from the `definition` of an older message and the ids it points at."""
     content, options = _object(definition.get("content")), _object(definition.get("options"))
     render = _object(definition.get("render_options"))
     channel = definition.get("channel")

@@ -13,13 +13,13 @@ from .timestamps import iso
 def canvas_campaigns(
     make: Maker, count: int, groups: list[str], templates: list[str], metrics: list[str]
 ) -> Iterator[tuple[str, Resource]]:
-    """Campaigns that were built on a canvas: two audiences, a message of each channel, in every state."""
+    """(kind, record) of campaigns with two audiences and five messages: all channels, all states."""
     for place in range(count):
         created = make.second()
         updated = make.second(created)
         identity = make.ulid()
         audiences = [make.identity(32).lower() for _ in range(2)]
-        # one a channel, which their variations alone tell
+        # One message for each entry of `channels`. A message does not state its channel, only its variations do.
         messages = [make.ulid() for _ in range(5)]
         owners = [audiences[number % 2] for number in range(5)]
         channels: list[Resource] = [
@@ -95,7 +95,7 @@ def canvas_campaigns(
         for number, (message, status) in enumerate(
             zip(messages, ["sent", "scheduled", "draft", "cancelled", "sending"], strict=True)
         ):
-            # edited when it liked, whatever its campaign says
+            # Messages are edited independently of their campaign.
             moved = make.second(created)
             arms = [make.identity(32).lower() for _ in range(2 if number == 0 else 1)]
             yield (

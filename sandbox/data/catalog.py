@@ -1,4 +1,4 @@
-"""The shop side of an account: catalog, coupons with their codes, reviews."""
+"""The catalog: items, variants and categories."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .timestamps import iso
 CATALOG = "$custom:::$default:::"
 ITEMS = ["Ocean Blue Shirt", "Früchtetee «Waldbeere»", "茶碗", "Kerze № 5", "Lámpara", "Sparse"]
 CATEGORIES = ["Apparel", "Küche & Bad", "新着", "Empty"]
-# more than a page of a hundred
+# More than a page of 100.
 ITEM_COUNT = 130
 
 
 def catalog(make: Maker) -> tuple[list[Resource], list[Resource], list[Resource]]:
-    """Items, their variants and the categories they are in; the last category is empty."""
+    """Items, variants and categories. The last category is empty."""
     categories: list[Resource] = [
         {
             "type": "catalog-category",

@@ -1,4 +1,4 @@
-"""How profiles can be talked to besides email: push tokens of their devices, conversations."""
+"""Push tokens of profiles' devices, and conversations with profiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHANNELS = ["sms", "whatsapp", "instagram"]
 
 
 def push_tokens(make: Maker, profiles: list[str]) -> list[Resource]:
-    """One token or two for each of these profiles, with all, some or no metadata."""
+    """One or two tokens for each of these profiles, with all, some or no metadata."""
     built = []
     for place, profile in enumerate(profiles):
         for number in range(1 + place % 2):
@@ -24,7 +24,7 @@ def push_tokens(make: Maker, profiles: list[str]) -> list[Resource]:
                 "platform": "ios" if ios else "android",
                 "vendor": "APNs" if ios else "FCM",
                 "background": "AVAILABLE" if place % 3 else "DENIED",
-                # a string in Klaviyo's documentation; with a space, as its timestamps come now and then
+                # A string in Klaviyo's documentation. Some have a space, as seen in Klaviyo's timestamps now and then.
                 "recorded_date": iso(created).replace("T", " " if place % 2 else "T"),
             }
             if place % 4 != 3:
@@ -54,7 +54,7 @@ def push_tokens(make: Maker, profiles: list[str]) -> list[Resource]:
 
 
 def conversations(make: Maker, profiles: list[str]) -> list[Resource]:
-    """A conversation or two for each of these profiles."""
+    """One or two conversations for each of these profiles."""
     return [
         {
             "type": "conversation",

@@ -11,7 +11,7 @@ CODE_STATES = ["UNASSIGNED", "ASSIGNED_TO_PROFILE", "USED", "DELETING", "PROCESS
 
 
 def coupons(make: Maker, profiles: list[str]) -> tuple[list[Resource], list[Resource]]:
-    """Coupons and their codes: one with more than a page of them, one without any, one whose id needs quoting."""
+    """Coupons and codes: one with more than a page of codes, one without codes, two whose ids need quoting."""
     built, codes = [], []
     for place, (name, count) in enumerate([("10OFF", CODE_COUNT), ("Frühling 20%", 5), ('5"off', 3), ("UNUSED", 0)]):
         own: list[Resource] = []

@@ -1,4 +1,4 @@
-"""Custom objects: their sources, types, schemas, records, and what went wrong while they were taken in."""
+"""Custom objects: data sources, object types, schemas, source mappings, records and ingestion logs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from .resources import Resource, to_many, to_one
 from .timestamps import iso
 
 TYPES = [("Order", "custom-objects"), ("Haustier 🐕", "custom-objects"), ("Draft", "applications/9f2")]
-# more than a page of fifty
+# More than a page of 50.
 LOG_COUNT = 63
 
 
 def data_sources(make: Maker) -> list[Resource]:
-    """Sources that objects are fed from."""
+    """Data sources of custom objects."""
     return [
         {
             "type": "data-source",
@@ -30,10 +30,10 @@ def data_sources(make: Maker) -> list[Resource]:
 
 
 def objects(make: Maker, sources: list[Resource]) -> dict[str, list[Resource]]:
-    """Types with schemas, mappings, records and logs. The last type is a draft without records.
+    """Object types with schemas, mappings, records and logs. The last type is a draft without records.
 
     Returns:
-        Resource type -> records.
+        Kind -> resources.
     """
     built: dict[str, list[Resource]] = {
         kind: [] for kind in ("object-type", "object-schema", "source-mapping", "object-record", "object-ingestion-log")
@@ -43,7 +43,7 @@ def objects(make: Maker, sources: list[Resource]) -> dict[str, list[Resource]]:
         is_draft = title == "Draft"
         versions = [_schema(make, title, number, 3 - place) for number in range(3 - place)]
         for version in versions:
-            # a draft is not fed yet
+            # A draft has no source yet.
             if version["attributes"]["status"] == "active":
                 mapping = _mapping(make, sources[place % len(sources)]["id"])
                 version["relationships"]["source-mapping"] = to_one("source-mapping", mapping["id"])
@@ -83,10 +83,11 @@ def objects(make: Maker, sources: list[Resource]) -> dict[str, list[Resource]]:
 
 
 def _relations(make: Maker, types: list[Resource], schemas: list[Resource]) -> dict[str, list[Resource]]:
-    """Relations among the types and among their versions, the first to itself too, and to profiles; the last has none.
+    """Relations among object types, among their schemas, and to profiles. The first also relates to itself, the last
+    has none.
 
     Returns:
-        Kind -> relations; each is told by the related id and its name alone, so that several may be the same.
+        Kind -> relations. The id of a relation is the related id and its name, so several records can share a relation.
     """
     built: dict[str, dict[str, Resource]] = {}
     for kind, records in (("object-type", types), ("object-schema", schemas)):
@@ -95,9 +96,9 @@ def _relations(make: Maker, types: list[Resource], schemas: list[Resource]) -> d
             own += [(records[0]["id"], "gehört zu")] if place == 1 else []
             profiles = [("profile", name) for name in ("käufer", "owner")[: 2 - place]]
             for shown, related in ((kind, own), (f"profile-{kind}", profiles)):
-                told = {f"{target}:::{name}": name for target, name in related}
-                record["relationships"][f"{shown}s"] = to_many(f"{shown}@relation", [*told])
-                for identity, name in told.items():
+                names_by_id = {f"{target}:::{name}": name for target, name in related}
+                record["relationships"][f"{shown}s"] = to_many(f"{shown}@relation", [*names_by_id])
+                for identity, name in names_by_id.items():
                     meta = {"relationship_id": make.ulid(), "name": name, "description": None}
                     found = {"type": shown, "id": identity, "attributes": {"meta": meta}}
                     built.setdefault(f"{shown}@relation", {}).setdefault(identity, found)
@@ -176,7 +177,7 @@ def _records(object_type: str, place: int) -> list[Resource]:
 def _logs(make: Maker, object_type: str, records: list[str], place: int) -> list[Resource]:
     built = []
     for number in range(LOG_COUNT if place == 0 else 2):
-        # Klaviyo forgets them after two weeks
+        # Klaviyo keeps logs for two weeks.
         second = make.second(max(make.start, make.end - 14 * DAY_S))
         record = records[number % len(records)] if number % 3 else None
         built.append(

@@ -1,7 +1,7 @@
 """The contents of base events: each event is one of a few variants.
 
-A variant fixes the metric, the attribution and the properties. Only ids, moments and `$value` differ from event to event,
-so the JSON of an event is a template of its variant with these filled in.
+A variant fixes the metric, the attribution and the properties. Only ids, moments and `$value` differ from event to
+event, so the JSON of an event is a template of its variant with these filled in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .resources import Resource
 VARIANTS = 256
 # One variant writes its datetimes with a space and a fraction, as seen in Klaviyo's answers now and then.
 ODD_VARIANT = 77
-# One event in so many has lost its metric.
+# One event in so many has no metric: its relationship is null.
 LOST_METRIC = 4093
 LOST = b'"metric":{"data":null'
 
@@ -73,7 +73,7 @@ def _target(resource: Resource, relationship: str) -> str:
 
 
 def _campaign_messages(messages: list[Resource]) -> list[tuple[str, str]]:
-    """(campaign, message) of the message of each campaign that every revision shows; campaigns that were sent come first."""
+    """(campaign, its first message), sent campaigns first. Only first messages keep their id in every revision."""
     ordered = sorted(messages, key=lambda message: not message["attributes"]["send_times"])
     shown: dict[str, str] = {}
     for message in ordered:
@@ -83,7 +83,12 @@ def _campaign_messages(messages: list[Resource]) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Variant:
-    """What the events of a variant share. `attribution` is id by relationship, empty for events without one."""
+    """What the events of a variant share.
+
+    Attributes:
+        metric: id of the metric.
+        attribution: relationship -> id; empty for events without an attribution.
+    """
 
     metric: str
     attribution: dict[str, str]
@@ -119,7 +124,7 @@ def _variant(number: int, x: int, targets: EventTargets, turns: dict[str, count[
         turn = next(turns["flow"])
         flow, message = targets.flows[turn % min(BUSY, len(targets.flows))]
         attribution = {"flow": flow, "flow-message": message, "flow-message-variation": message}
-    of_messages = [metric for told in ATTRIBUTED_METRICS for metric in metrics if metric[1] == told]
+    of_messages = [metric for wanted in ATTRIBUTED_METRICS for metric in metrics if metric[1] == wanted]
     if attribution and of_messages:
         # Half of the metrics for one message, the other half for the next.
         metric_id, name = of_messages[(turn // BUSY + turn % BUSY % 2 * 8) % len(of_messages)]
@@ -130,7 +135,7 @@ def _variant(number: int, x: int, targets: EventTargets, turns: dict[str, count[
 
 
 def _properties(variant: int, x: int, metric: str) -> Resource:
-    """Event properties: nested, of changing types, some 450 bytes."""
+    """Event properties, about 450 bytes: nested, and with fields whose type differs between events."""
     if metric in TEXT_METRICS:
         return {
             "$message": f"01K{x % 10**9:09d}",

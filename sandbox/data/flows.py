@@ -1,4 +1,4 @@
-"""Campaigns with their messages and estimations, and flows with their actions and messages."""
+"""Flows, their actions and their messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .timestamps import iso
 
 TRIGGERS = ["Metric", "Added to List", "Date Based", "Unconfigured", "Price Drop", "Low Inventory"]
 
-# what the rarer kinds of actions send
+# Type of a flow action -> the message that it sends.
 MESSAGES: dict[str, Resource] = {
     "send-webhook": {
         "url": "https://hooks.example.com/flows?a=1&b=ü",
@@ -119,7 +119,7 @@ def _action(kind: str, identity: str, following: str | None, message: str, templ
 def flows(
     make: Maker, count: int, metrics: list[Resource], lists: list[Resource], templates: list[Resource]
 ) -> tuple[list[Resource], list[Resource], list[Resource]]:
-    """Flows with their actions and the messages of these; triggers are noted on metrics and lists."""
+    """Flows, actions and messages. Metrics and lists that trigger a flow get it as a `flow-triggers` relationship."""
     built, actions, messages = [], [], []
     kinds = ["time-delay", "send-email", "conditional-split", "send-sms", *MESSAGES]
     for place in range(count):

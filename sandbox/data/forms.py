@@ -7,12 +7,12 @@ from .resources import Resource, to_many, to_one
 from .timestamps import iso
 
 FORM_TYPES = ["popup", "flyout", "embed", "full_page", "banner"]
-# what a form's definition calls them
+# The same types, as the definition of a form names them.
 DEFINITION_TYPES = ["popup", "flyout", "embed", "full_screen", "banner"]
 
 
 def forms(make: Maker) -> tuple[list[Resource], list[Resource]]:
-    """Forms and their versions; the first has none, some are A/B tests."""
+    """Forms and their versions. The first form has no versions; some forms are A/B tests."""
     built, versions = [], []
     for place in range(9):
         created = make.second(make.start - 100 * DAY_S)

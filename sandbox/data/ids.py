@@ -1,4 +1,4 @@
-"""Ids and pseudo-random numbers computed from a number, so that a record needs no memory."""
+"""Ids and pseudo-random bits computed from the number of a record, so that records need no memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MASK = (1 << 64) - 1
 
 
 def mix(number: int, salt: int) -> int:
-    """64 well-mixed bits of a number (splitmix64)."""
+    """64 pseudo-random bits of a number (splitmix64)."""
     x = (number * 0x9E3779B97F4A7C15 + salt * 0xD1B54A32D192ED03 + 0x8CB92BA72F3D8DD7) & MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
@@ -26,16 +26,16 @@ def triplets() -> list[bytes]:
 
 
 class Codec:
-    """Numbers below 36**6 to ids and back: a prefix and six digits that show no order.
+    """Converts numbers below 36**6 to ids and back. An id is a prefix and six digits in no visible order.
 
     Args:
         prefix: start of each id.
-        salt: ids of different salts differ.
+        salt: different salts give different ids.
     """
 
     def __init__(self, prefix: str, salt: int) -> None:
         self.prefix = prefix.encode()
-        # odd and no multiple of 3: coprime to the space, hence a bijection
+        # 1 modulo 6, so coprime to 36**6: the multiplication is a bijection.
         self.factor = (mix(salt, 101) % SPACE // 6) * 6 + 1
         self.shift = mix(salt, 102) % SPACE
         self._inverse = pow(self.factor, -1, SPACE)
@@ -47,7 +47,7 @@ class Codec:
         return self.prefix + table[x // HALF] + table[x % HALF]
 
     def decode(self, text: str) -> int | None:
-        """The number of an id; None if it is no id of this codec."""
+        """The number of an id; None if the id is not one of this codec."""
         prefix = self.prefix.decode()
         digits = text.removeprefix(prefix)
         if not text.startswith(prefix) or len(digits) != 6 or any(digit not in DIGITS for digit in digits):
@@ -56,7 +56,7 @@ class Codec:
 
 
 def coprime(near: int, size: int) -> int:
-    """A factor near `near` that permutes `range(size)`."""
+    """A number near `near` that is coprime to `size`: multiplying by it modulo `size` permutes `range(size)`."""
     factor = near % max(size, 1) or 1
     while gcd(factor, size) != 1:
         factor += 1

@@ -1,4 +1,4 @@
-"""The small collections of an account: metrics, tags, lists, segments, templates, and the account itself."""
+"""Lists and segments. `store.members` decides who is in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEGMENT_NAMES = ["Nobody", "Engaged 30 days", "Churn risk", "Big spenders", "Nev
 
 
 def lists(make: Maker, count: int) -> list[Resource]:
-    """Lists; the first will be empty, the second large."""
+    """Lists. The first gets no members, the second most profiles."""
     built = []
     for place in range(count):
         created = make.second(make.start - 300 * DAY_S, make.end)
@@ -33,7 +33,7 @@ def lists(make: Maker, count: int) -> list[Resource]:
 
 
 def segments(make: Maker, count: int, metrics_: list[Resource]) -> list[Resource]:
-    """Segments with definitions; the first will be empty."""
+    """Segments with definitions. The first gets no members."""
     built = []
     for place in range(count):
         created = make.second(make.start - 300 * DAY_S, make.end)

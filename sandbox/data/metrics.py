@@ -45,7 +45,7 @@ PROPERTIES: list[tuple[str, str, list[object] | None]] = [
 
 
 def metrics(make: Maker, count: int) -> list[Resource]:
-    """Metrics, the best known first; some are older than the history."""
+    """Metrics, Klaviyo's and Shopify's before custom ones. Some are older than the history."""
     built = []
     integrations = {name: make.identity() for name in ("Shopify", "Klaviyo", "API")}
     for place in range(count):
@@ -75,7 +75,7 @@ def metrics(make: Maker, count: int) -> list[Resource]:
 
 
 def custom_metrics(make: Maker, metrics: list[str]) -> list[Resource]:
-    """Metrics composed of others; none where there is none to compose."""
+    """Custom metrics, which combine other metrics; none if there are no metrics."""
     built = []
     for place in range(4 if metrics else 0):
         created = make.second(make.start - 30 * DAY_S)
@@ -108,7 +108,7 @@ def custom_metrics(make: Maker, metrics: list[str]) -> list[Resource]:
 
 
 def mapped_metrics(make: Maker, metrics: list[str], custom: list[Resource]) -> list[Resource]:
-    """What stands for what: a metric, a custom metric, or nothing."""
+    """Mapped metrics: each is mapped to a metric, a custom metric, or nothing."""
     built = []
     for place, name in enumerate(MAPPINGS):
         by_custom = place == 1 and bool(custom)
@@ -128,7 +128,7 @@ def mapped_metrics(make: Maker, metrics: list[str], custom: list[Resource]) -> l
 
 
 def metric_properties(make: Maker, metrics: list[Resource]) -> list[Resource]:
-    """Properties of each metric's events, linked both ways; every fourth metric has none."""
+    """Metric properties. The metrics get them as a relationship; every fourth metric has none."""
     built = []
     for place, metric in enumerate(metrics):
         own: list[Resource] = []

@@ -1,7 +1,7 @@
-"""What resources there are and how they relate: one row a type. Another collection is a row here plus its records.
+"""The resource types of the API and their relationships. A new collection is a row here plus its records.
 
-A type whose records another revision shows in another form has a kind for each form: `campaign` is how they are up to
-2026-07-15, `campaign@2026-10-15` how they are from then on.
+A kind is a resource type in one form. Where a later revision has another form of a type, there are two kinds:
+`campaign` is the form up to 2026-07-15, `campaign@2026-10-15` the form since then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FIRST_REVISION = "2026-07-15"
 
 @dataclass(frozen=True)
 class Relation:
-    """A relationship to resources of a type; `many` tells to-many from to-one."""
+    """A relationship to resources of a kind: to-many, or to-one."""
 
     type: str
     many: bool = True
@@ -25,36 +25,36 @@ def one(kind: str) -> Relation:
     return Relation(kind, many=False)
 
 
-# Types whose path is not their plural.
-SINGULAR = {"billing-usage", "brand-voice", "template-universal-content"}
+# Types whose path segment is not their plural.
+WITHOUT_PLURAL = {"billing-usage", "brand-voice", "template-universal-content"}
 
 
-def public(kind: str) -> str:
+def type_of(kind: str) -> str:
     """The JSON:API type of a kind: `campaign@2026-10-15` -> `campaign`."""
     return kind.partition("@")[0]
 
 
 @cache
 def kinds(revision: str) -> dict[str, str]:
-    """Path segment -> kind, as a revision shows them."""
+    """Path segment -> kind, in a revision."""
     shown = [kind for kind in RELATIONS if kind.partition("@")[2] <= revision]
     return {collection(kind): kind for kind in sorted(shown)}
 
 
-def form(kind: str, revision: str) -> str:
-    """The kind that a type has in a revision: `campaign` -> `campaign@2026-10-15`."""
+def kind_in(kind: str, revision: str) -> str:
+    """The kind of a type in a revision: `campaign` -> `campaign@2026-10-15`. A kind with a revision stays as it is."""
     return kind if "@" in kind else kinds(revision)[collection(kind)]
 
 
-def to_come(kind: str, revision: str) -> frozenset[str]:
-    """Attributes of a kind that a revision does not have yet."""
+def later_attributes(kind: str, revision: str) -> frozenset[str]:
+    """Attributes of a kind that came after a revision."""
     return frozenset(name for since, names in SINCE.items() if since > revision for name in names.get(kind, ()))
 
 
 def collection(kind: str) -> str:
     """Path segment of a kind: `flow-action` -> `flow-actions`."""
-    kind = public(kind)
-    if kind in SINGULAR:
+    kind = type_of(kind)
+    if kind in WITHOUT_PLURAL:
         return kind
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
@@ -156,7 +156,7 @@ RELATIONS: dict[str, dict[str, Relation]] = {
         "profiles": Relation("profile"),
         "import-errors": Relation("import-error"),
     },
-    # What types and schemas of objects are related by: told under the type of what it leads to, and listed nowhere.
+    # Relations of object types and schemas. They are shown with the type of the related record, and have no collection.
     "object-schema@relation": {},
     "object-type@relation": {},
     "profile-object-schema@relation": {},
@@ -193,7 +193,7 @@ RELATIONS: dict[str, dict[str, Relation]] = {
     "webhook-topic": {},
 }
 
-# Jobs that work on the catalog in bulk: what they work on, by the relationship of the job.
+# Bulk jobs on the catalog -> what they work on.
 CATALOG_JOBS = {
     f"catalog-{kind}-bulk-{verb}-job": Relation(f"catalog-{kind}")
     for kind in ("item", "variant", "category")
@@ -205,10 +205,10 @@ RELATIONS |= {
 }
 
 
-# Attributes that only some endpoints send: those whose sparse fields name them.
+# Type -> attributes that an endpoint sends only if its sparse fieldset offers them.
 NAMED_ONLY = {"flow-message": frozenset({"content", "definition", "name"}), "form": frozenset({"definition"})}
 
-# Attributes that came with a revision, by kind; dots lead into objects.
+# Revision -> kind -> attributes that came with it; dots lead into objects.
 SINCE: dict[str, dict[str, frozenset[str]]] = {
     "2026-10-15": {
         "coupon": frozenset({"assigner_configuration"}),

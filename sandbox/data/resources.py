@@ -9,7 +9,7 @@ Resource = dict[str, Any]
 
 
 def dig(value: Any, path: list[str]) -> list[Any]:
-    """All values at a path; arrays on the way are gone into."""
+    """All values at a path. Arrays on the way are searched too; empty if there is nothing."""
     for place, name in enumerate(path):
         if isinstance(value, list):
             return [found for item in value for found in dig(item, path[place:])]
@@ -20,7 +20,7 @@ def dig(value: Any, path: list[str]) -> list[Any]:
 
 
 def without(value: Resource, names: Iterable[str]) -> Resource:
-    """An object less some fields; dots lead into objects."""
+    """A copy of an object without some fields; dots lead into objects."""
     kept = dict(value)
     for name in names:
         first, _, rest = name.partition(".")
@@ -37,5 +37,5 @@ def to_many(kind: str, identities: list[str]) -> Resource:
 
 
 def to_one(kind: str, identity: str | None) -> Resource:
-    """A to-one relationship, to nothing where the id is None."""
+    """A to-one relationship; empty if the id is None."""
     return {"data": {"type": kind, "id": identity} if identity is not None else None}

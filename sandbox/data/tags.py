@@ -22,7 +22,7 @@ def tag_groups(make: Maker) -> list[Resource]:
 
 
 def tags(make: Maker, count: int, groups: list[Resource]) -> list[Resource]:
-    """Tags; what carries them is filled in by `link_tags`."""
+    """Tags. `link_tags` adds the tagged records."""
     built = []
     for place in range(count):
         group = groups[place % len(groups)]
@@ -43,9 +43,9 @@ def tags(make: Maker, count: int, groups: list[Resource]) -> list[Resource]:
     return built
 
 
-def link_tags(make: Maker, tags_: list[Resource], carriers: list[Resource]) -> None:
-    """Give each carrier none, one or two tags, both ways."""
-    for carrier in carriers:
+def link_tags(make: Maker, tags_: list[Resource], tagged: list[Resource]) -> None:
+    """Give each record up to two tags; both get the relationship."""
+    for record in tagged:
         for tag in make.random.sample(tags_, k=min(len(tags_), make.random.choice([0, 0, 1, 2]))):
-            carrier["relationships"]["tags"]["data"].append({"type": "tag", "id": tag["id"]})
-            tag["relationships"][f"{carrier['type']}s"]["data"].append({"type": carrier["type"], "id": carrier["id"]})
+            record["relationships"]["tags"]["data"].append({"type": "tag", "id": tag["id"]})
+            tag["relationships"][f"{record['type']}s"]["data"].append({"type": record["type"], "id": record["id"]})

@@ -15,7 +15,7 @@ BLOCKS: list[Resource | None] = [
 
 
 def templates(make: Maker, count: int) -> list[Resource]:
-    """Templates with HTML of some kilobytes."""
+    """Templates with a few kilobytes of HTML."""
     built = []
     for place in range(count):
         created = make.second(make.start - 200 * DAY_S)
@@ -57,7 +57,7 @@ def templates(make: Maker, count: int) -> list[Resource]:
 
 
 def universal_content(make: Maker) -> list[Resource]:
-    """Blocks and sections, some without a definition that the API can express."""
+    """Blocks and sections. Some have no definition, as those that the API cannot express."""
     built = []
     for place in range(11):
         created = make.second(make.start - 50 * DAY_S)

@@ -1,4 +1,4 @@
-"""What an account sends text messages with, and what of its plan it has used, since revision 2026-10-15."""
+"""Text messaging senders, their registrations and configuration, since revision 2026-10-15."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .timestamps import iso
 SENDER_TYPES = ["toll_free", "long_code", "short_code", "alpha", "vanity_short_code"]
 SENDER_STATES = ["active", "registering", "registration_failed", "pending_registration", "suspended"]
 REGISTRATION_STATES = ["approved", "in_review", "rejected", "action_required"]
-# more than a page of twenty
+# More than a page of 20.
 SENDER_COUNT = 23
 
 
 def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
-    """Senders, their registrations, which some lack, and the configuration they share, by type."""
+    """Type -> records: senders, the registrations of most of them, and the configuration of the account."""
     senders, registrations = [], []
     for place in range(SENDER_COUNT):
         created = make.second(make.start - 300 * DAY_S)

@@ -8,12 +8,12 @@ from typing import Any
 
 
 def iso(second: float) -> str:
-    """`2026-06-23T00:15:23+00:00` from seconds since 1970."""
+    """Seconds since 1970 as `2026-06-23T00:15:23+00:00`."""
     return datetime.fromtimestamp(math.floor(second), UTC).isoformat()
 
 
 def epoch_second(value: Any) -> int | None:
-    """Whole seconds since 1970 of a timestamp as Klaviyo writes them, or of a number; None if it is neither."""
+    """Whole seconds since 1970, of a timestamp, a `datetime` or a number; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

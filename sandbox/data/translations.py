@@ -1,12 +1,12 @@
-"""Translations of what people are sent, since revision 2026-10-15."""
+"""Translations of messages and templates, since revision 2026-10-15."""
 
 from __future__ import annotations
 
-from .maker import Maker
+from .maker import DAY_S, Maker
 from .resources import Resource, to_one
 from .timestamps import iso
 
-# what can be translated, and the channels it is for
+# (type of a record that can be translated, channel of the translation).
 TRANSLATED = [
     ("campaign-variation", "email"),
     ("flow-message", "sms"),
@@ -16,7 +16,7 @@ TRANSLATED = [
 
 
 def translations(make: Maker, targets: dict[str, list[str]]) -> list[Resource]:
-    """A translation of every third record, at most a dozen of a type.
+    """Translations of every third record, at most 12 for a type.
 
     Args:
         targets: type -> ids of the records that can be translated.
@@ -27,7 +27,7 @@ def translations(make: Maker, targets: dict[str, list[str]]) -> list[Resource]:
             if 3 * place >= len(targets[kind]):
                 continue
             target = targets[kind][3 * place]
-            created = make.second(make.start - 20 * 86400)
+            created = make.second(make.start - 20 * DAY_S)
             locales = ["de-DE", "fr", "ja"][: place % 4]
             built.append(
                 {

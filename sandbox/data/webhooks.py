@@ -10,7 +10,7 @@ TOPICS = ["event:klaviyo.sent_sms", "event:klaviyo.received_sms", "event:klaviyo
 
 
 def webhooks(make: Maker) -> tuple[list[Resource], list[Resource]]:
-    """Webhooks and their topics; a topic is nothing but its name."""
+    """Webhooks and their topics. A topic has only an id, no attributes."""
     topics: list[Resource] = [{"type": "webhook-topic", "id": topic, "relationships": {}} for topic in TOPICS]
     built = []
     for place in range(4):

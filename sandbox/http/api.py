@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from .. import rules
-from ..data.resource_types import NAMED_ONLY, RELATIONS, SINCE, kinds, public, to_come
+from ..data.resource_types import NAMED_ONLY, RELATIONS, SINCE, kinds, later_attributes, type_of
 from ..rules import Endpoint
 from ..store.account import Account
 from . import aggregate_requests, pages, query, report_requests
@@ -107,7 +107,7 @@ class Api:
     def answer(
         self, method: str, path: str, parameters: dict[str, str], headers: Mapping[str, str], content: bytes = b""
     ) -> Answer:
-        """Answer a request; refused requests too.
+        """Answer a request, with an error if it is refused.
 
         Args:
             headers: with names in lower case.
@@ -131,11 +131,11 @@ class Api:
         return Answer(200, body, limit_headers)
 
     def _authenticate(self, headers: Mapping[str, str]) -> tuple[str, str]:
-        """The key of a request, and the owner of the quota that it spends: all keys share one, each token has its own."""
-        told = headers.get("authorization", "").strip()
-        if not told:
+        """The key of a request and the owner of its quota: the private keys share one, each token has its own."""
+        authorization = headers.get("authorization", "").strip()
+        if not authorization:
             raise ApiError(401, "Missing or invalid authorization header.")
-        scheme, _, key = told.partition(" ")
+        scheme, _, key = authorization.partition(" ")
         key = key.strip()
         private = scheme == "Klaviyo-API-Key"
         if (not private and scheme != "Bearer") or key not in self._keys or (not private and key.startswith("pk_")):
@@ -148,21 +148,21 @@ class Api:
         return key, "account" if private else key
 
     def _revision(self, headers: Mapping[str, str]) -> str:
-        told = headers.get("revision", "").strip()
-        if not told:
+        given = headers.get("revision", "").strip()
+        if not given:
             raise ApiError(400, "The 'revision' header is required.", code="missing_revision", pointer="/headers")
-        if not REVISION.fullmatch(told):
-            raise ApiError(400, f"'{told}' is not a revision; the form is YYYY-MM-DD.", pointer="/headers")
-        if told in self._routes:
-            return told
+        if not REVISION.fullmatch(given):
+            raise ApiError(400, f"'{given}' is not a revision; the form is YYYY-MM-DD.", pointer="/headers")
+        if given in self._routes:
+            return given
         try:
-            day = date.fromisoformat(told[:10])
+            day = date.fromisoformat(given[:10])
         except ValueError:
-            raise ApiError(400, f"'{told}' is not a date.", pointer="/headers") from None
+            raise ApiError(400, f"'{given}' is not a date.", pointer="/headers") from None
         if day < self._account.now.date() - REVISION_LIFETIME:
-            raise ApiError(410, f"The revision {told} is retired.", pointer="/headers")
+            raise ApiError(410, f"The revision {given} is retired.", pointer="/headers")
         known = ", ".join(self._routes)
-        raise ApiError(400, f"The revision {told} is not supported; supported: {known}.", pointer="/headers")
+        raise ApiError(400, f"The revision {given} is not supported; supported: {known}.", pointer="/headers")
 
     def _endpoint(self, revision: str, method: str, path: str) -> tuple[Endpoint, list[str]]:
         methods = []
@@ -187,11 +187,13 @@ class Api:
             )
 
     def _count_request(self, owner: str, endpoint: Endpoint, parameters: Mapping[str, str]) -> dict[str, str]:
-        burst, steady, variant = endpoint.burst, endpoint.steady, ""
-        for override in endpoint.variants:
+        burst, steady, overridden_by = endpoint.burst, endpoint.steady, ""
+        for override in endpoint.rate_overrides:
             if override.value in parameters.get(override.parameter, "").split(",") and override.steady < steady:
-                burst, steady, variant = override.burst, override.steady, override.value
-        verdict = self._limiter.ask((owner, endpoint.method, endpoint.path, variant), burst, steady, endpoint.daily)
+                burst, steady, overridden_by = override.burst, override.steady, override.value
+        verdict = self._limiter.ask(
+            (owner, endpoint.method, endpoint.path, overridden_by), burst, steady, endpoint.daily
+        )
         if not verdict.allowed:
             raise _Throttled(verdict.headers["Retry-After"])
         return verdict.headers
@@ -232,13 +234,13 @@ class Api:
         absent = dict(rules.load(revision).additional)
         for kind, names in NAMED_ONLY.items():
             absent[kind] = absent.get(kind, frozenset()) | (names - {*endpoint.fields.get(kind, ())})
-        for kind in {name for told in SINCE.values() for name in told}:
-            absent[kind] = absent.get(kind, frozenset()) | to_come(kind, revision)
+        for kind in {name for kinds_since in SINCE.values() for name in kinds_since}:
+            absent[kind] = absent.get(kind, frozenset()) | later_attributes(kind, revision)
         return absent
 
     def _link(self, path: str, parameters: Mapping[str, str]) -> str:
-        told = urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)
-        return self._base + path + ("?" + told if told else "")
+        encoded = urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)
+        return self._base + path + ("?" + encoded if encoded else "")
 
     def _rendered(
         self,
@@ -274,7 +276,7 @@ class Api:
             )
         numbers = [number for number in (store.number(t) for t in targets) if number is not None]
         if not numbers:
-            raise ApiError(404, f"The {public(kind)} '{identities[0]}' has no {name}.")
+            raise ApiError(404, f"The {type_of(kind)} '{identities[0]}' has no {name}.")
         if "relationships" in parts:
             return self._document(renderer.identifiers(target, [(0, numbers[0])])[0], path)
         return self._one(renderer, target, [(0, numbers[0])], path, asked)
@@ -282,7 +284,7 @@ class Api:
     def _number(self, kind: str, identity: str) -> int:
         number = self._account.stores[kind].number(identity)
         if number is None:
-            raise ApiError(404, f"A {public(kind)} with id {identity} does not exist.")
+            raise ApiError(404, f"A {type_of(kind)} with id {identity} does not exist.")
         return number
 
     def _many(

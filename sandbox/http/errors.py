@@ -1,11 +1,11 @@
-"""A refusal, as Klaviyo words it."""
+"""Error answers, in Klaviyo's words."""
 
 from __future__ import annotations
 
 import json
 import uuid
 
-# status -> (code, title)
+# Status -> (code, title).
 WORDING = {
     400: ("invalid", "Invalid input."),
     401: ("not_authenticated", "Authentication credentials were not provided."),
@@ -29,10 +29,10 @@ class ApiError(Exception):
     Args:
         status: HTTP status.
         detail: what is wrong, in a sentence.
-        parameter: the query parameter at fault, if it is one.
-        pointer: JSON pointer of the part of the request at fault, else.
-        code: Klaviyo's word for it; the usual one of the status otherwise.
-        title: short form of the detail; the usual one of the status otherwise.
+        parameter: the query parameter that is wrong, if it is one.
+        pointer: otherwise the JSON pointer of the wrong part of the request.
+        code: Klaviyo's error code; by default the usual one of the status.
+        title: short form of the detail; by default the usual one of the status.
     """
 
     def __init__(
@@ -69,5 +69,5 @@ class ApiError(Exception):
 
 
 def invalid(detail: str, parameter: str | None = None) -> ApiError:
-    """A 400 that names the query parameter at fault."""
+    """A 400 error that names the wrong query parameter."""
     return ApiError(400, detail, parameter=parameter)

@@ -1,4 +1,4 @@
-"""Misbehaviour on demand: answers that a client has to survive."""
+"""Faults on demand: errors, dropped connections and broken answers that a client has to survive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["status", "drop", "truncate", "hang", "body"]
 
 @dataclass
 class Fault:
-    """One fault. It skips the first `after` requests that match, then hits `times` of them (None: all)."""
+    """One fault. The first `after` requests that match pass, the next `times` are hit (None: all that follow)."""
 
     path: str
     kind: Kind
@@ -25,14 +25,14 @@ class Fault:
     matched: int = 0
 
     def matches(self, path: str, template: str | None, query: dict[str, str]) -> bool:
-        """Whether a request is meant: by path template, by prefix of its path, and by parameters if any are given."""
+        """Whether a request matches: by path template or prefix of the path, and by the parameters of the fault."""
         if template != self.path and not path.startswith(self.path):
             return False
         return all(value in query.get(name, "") for name, value in self.query.items())
 
 
 class Faults:
-    """The faults of a server, in the order they were added; the first that is due hits."""
+    """The faults of a server. A request is hit by the first that is due, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
@@ -51,7 +51,7 @@ class Faults:
         body: bytes = b"",
         query: dict[str, str] | None = None,
     ) -> Fault:
-        """Plan a fault.
+        """Add a fault.
 
         Args:
             path: path template (`/api/flows/{id}`) or prefix of a path.
@@ -70,12 +70,12 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Behave again."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
     def due(self, path: str, template: str | None, query: dict[str, str]) -> Fault | None:
-        """The fault that hits this request, if any; counts it."""
+        """The fault that hits a request, if any. Counts the request as a match."""
         with self._lock:
             for fault in self._faults:
                 if not fault.matches(path, template, query):

@@ -21,7 +21,7 @@ from ..store.filters import Condition, Value, bounds
 from .errors import ApiError, invalid
 
 FUTURE_TOLERANCE_S = 5
-# metric aggregates have fields like $message and Campaign Name
+# Metric aggregates have fields like `$message` and `Campaign Name`.
 OPERATOR = re.compile(r"\s*([a-z]+(?:-[a-z]+)*)\(\s*([$A-Za-z_](?:[\w.\- ]*[\w.\-])?)\s*")
 BARE = re.compile(r"[^\s,()\[\]'\"]+")
 DATETIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)")
@@ -60,7 +60,7 @@ class _Reader:
             char = self.text[at]
             if char == "\\" and at + 1 < len(self.text):
                 if self.text[at + 1] == "u":
-                    # an SDK writes strings as JSON: \uXXXX, in pairs beyond the basic plane
+                    # SDKs write strings as JSON: \uXXXX, as surrogate pairs beyond the basic plane.
                     match = re.match(r"(?:\\u[0-9a-fA-F]{4})+", self.text[at:])
                     if match:
                         out.append(json.loads(f'"{match[0]}"'))
@@ -131,7 +131,7 @@ def parse(text: str) -> list[tuple[str, str, list[str | Bare] | str | Bare | Non
 
 
 def _typed(field: str, rule: FilterField, raw: str | Bare) -> Value:
-    """A value as its field wants it; datetimes as whole seconds since 1970."""
+    """A value in the type of its field; datetimes as whole seconds since 1970."""
     if rule.value == "date-time":
         if not isinstance(raw, Bare) or not DATETIME.fullmatch(raw.text):
             raise invalid(f"'{field}' takes an unquoted ISO 8601 datetime with an offset.", "filter")
@@ -177,14 +177,14 @@ def _condition(endpoint: Endpoint, operator: str, field: str, raw: list[str | Ba
         if not raw:
             raise invalid(f"'{operator}' on '{field}' needs at least one value.", "filter")
         return Condition(operator, field, tuple(_typed(field, rule, item) for item in raw), is_time)
-    # `equals` is listed under "list" alone for some fields whose examples use one value: both are taken
+    # Some fields list `equals` for lists only, but their examples have one value: accept both.
     if operator not in rule.single and operator != "equals":
         raise invalid(f"'{operator}' on '{field}' takes a list of values.", "filter")
     return Condition(operator, field, (_typed(field, rule, raw),), is_time)
 
 
 def _refuse_windows(conditions: list[Condition], now: float) -> None:
-    """Klaviyo answers 400 to a window that cannot hold a record and to a bound that is still to come."""
+    """Klaviyo answers 400 to a window that cannot contain a record, and to a bound in the future."""
     windows: dict[str, list[Condition]] = {}
     for condition in conditions:
         if condition.is_time:
@@ -199,7 +199,7 @@ def _refuse_windows(conditions: list[Condition], now: float) -> None:
 
 
 def _refuse_profile_mixtures(conditions: list[Condition]) -> None:
-    """Suppression filters of profiles: one of the two kinds, one date condition, list ones with their list."""
+    """Suppression filters of profiles: list or global ones, one date condition, and list ones need a list_id."""
     prefix = "subscriptions.email.marketing."
     suppressions = [c for c in conditions if c.field.startswith(prefix)]
     if not suppressions:

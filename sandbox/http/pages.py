@@ -37,7 +37,7 @@ class Source(Protocol):
         """Values of a filter field of a record."""
         ...
 
-    def quick(self, order: str) -> bool:
+    def is_sorted_by(self, order: str) -> bool:
         """Whether an order needs no sorting of all records."""
         ...
 
@@ -69,13 +69,13 @@ class AllRecords:
             return [target for name in RELATIONS[self.kind] for target in self._store.values(number, name)]
         return self._store.values(number, field)
 
-    def quick(self, order: str) -> bool:
+    def is_sorted_by(self, order: str) -> bool:
         """Whether an order needs no sorting of all records."""
         return self._store.base_runs(order) is not None
 
 
 class RelatedRecords(AllRecords):
-    """RelatedRecords records that a relationship points at, by id."""
+    """The records that a to-many relationship points at."""
 
     def __init__(self, account: Account, store: Store, identities: list[str]) -> None:
         super().__init__(account, store)
@@ -111,7 +111,7 @@ class GroupMembers:
             return [self.members.joined(number)]
         return self._profiles.values(number, "id" if field == "profile_id" else field)
 
-    def quick(self, order: str) -> bool:
+    def is_sorted_by(self, order: str) -> bool:
         """True: joining is the only order."""
         return True
 
@@ -135,8 +135,8 @@ def _token(mark: int, handle: Handle) -> str:
 
 def _handle(token: str, mark: int) -> Handle:
     try:
-        told = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        marked, value, number = told
+        decoded = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        marked, value, number = decoded
     except (ValueError, TypeError):
         raise invalid("Invalid page cursor.", "page[cursor]") from None
     if marked != mark or not isinstance(number, int):
@@ -154,7 +154,7 @@ def _plan(source: Source, query: Query) -> tuple[str, bool, list[Condition], lis
     descending, order = sort.startswith("-"), sort.removeprefix("-")
     if not order:
         times = [_order(source, c.field) for c in query.conditions if c.is_time and c.operator in ORDER]
-        order = next((field for field in times if source.quick(field)), source.default_order)
+        order = next((field for field in times if source.is_sorted_by(field)), source.default_order)
     order = _order(source, order)
     ranged: list[Condition] = []
     others: list[Condition] = []

@@ -1,4 +1,4 @@
-"""Klaviyo's rate limits: fixed windows of a second, of a minute and, for reports, of a day, per account and endpoint."""
+"""Klaviyo's rate limits, per account and endpoint: fixed windows of a second, a minute and, for reports, a day."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class _Window:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request may pass, and the headers of its answer."""
+    """Whether a request is allowed, and the rate limit headers of its answer."""
 
     allowed: bool
     headers: dict[str, str]
 
     @property
     def retry_after_s(self) -> int:
-        """Seconds until the window that refused it ends; 0 if it was allowed."""
+        """Seconds until the end of the window that is used up; 0 if the request is allowed."""
         return int(self.headers.get("Retry-After", 0))
 
 
@@ -44,7 +44,7 @@ class Limiter:
     """Counts requests per bucket. A window starts with the first request in it.
 
     Args:
-        clock: seconds, never going back.
+        clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..data.resource_types import RELATIONS, collection, public
+from ..data.resource_types import RELATIONS, collection, type_of
 from ..data.resources import Resource, without
 from ..data.timestamps import iso
 from ..store.account import Account
@@ -37,7 +37,8 @@ class Renderer:
     """Writes records of an account as JSON.
 
     Args:
-        additional: attributes, by type, that are left out unless `additional-fields` names them; dots lead into objects.
+        additional: attributes, by type, that are left out unless `additional-fields` names them; dots lead into
+            objects.
         relationships: the relationships in the answers of the endpoint, by type.
         base: start of every link.
     """
@@ -65,7 +66,7 @@ class Renderer:
         """
         identity = str(resource.get("id"))
         own = f"{self._base}/api/{collection(kind)}/{identity}/"
-        shown = public(kind)
+        shown = type_of(kind)
         written: Resource = {"type": shown, "id": resource.get("id")}
         if "attributes" in resource:
             written["attributes"] = self._attributes(shown, resource["attributes"], query, extra)
@@ -96,7 +97,7 @@ class Renderer:
         if not with_data:
             return {"links": links}
         targets = self._account.related(kind, resource, name)
-        return {"data": [{"type": public(relation.type), "id": target} for target in targets], "links": links}
+        return {"data": [{"type": type_of(relation.type), "id": target} for target in targets], "links": links}
 
     def rows(self, kind: str, handles: list[Handle], query: Query, *, joined: bool = False) -> list[bytes]:
         """JSON of the records of a page.
@@ -110,7 +111,7 @@ class Renderer:
         rows = []
         for second, number in handles:
             entry = store.entry(number)
-            if entry.raw is not None and public(kind) not in query.fields:
+            if entry.raw is not None and type_of(kind) not in query.fields:
                 rows.append(entry.raw)
                 continue
             resource = entry.resource
@@ -172,4 +173,4 @@ class Renderer:
     def identifiers(self, kind: str, handles: list[Handle]) -> list[bytes]:
         """JSON of resource identifiers (`type` and `id` only)."""
         store = self._account.stores[kind]
-        return [dumped({"type": public(kind), "id": store.values(number, "id")[0]}) for _, number in handles]
+        return [dumped({"type": type_of(kind), "id": store.values(number, "id")[0]}) for _, number in handles]

@@ -1,4 +1,4 @@
-"""The sandbox as an HTTP server in threads of this process."""
+"""The sandbox as an HTTP server, in threads of this process."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ POLL_S = 0.02
 
 @dataclass(frozen=True)
 class Request:
-    """A request that was answered, or dropped (status 0).
+    """A request that was answered, or whose connection was dropped (status 0).
 
-    Moments are `time.monotonic()` seconds: when it was read, and when its answer was ready to be sent.
+    Attributes:
+        started_at: when it was read, in seconds of `time.monotonic()`.
+        ended_at: when its answer was ready to be sent.
     """
 
     method: str
@@ -58,7 +60,7 @@ class _Server(ThreadingHTTPServer):
         self.open_lock = threading.Lock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of the server's."""
+        """Clients that close their connection are not an error of the server."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,15 +96,15 @@ class Sandbox:
             requests.get(f"{server.url}/api/events", headers={...})
 
     Args:
-        account: the data; may be changed while the server runs.
-        latency_s: how long each answer waits; may be changed later.
-        rate_limits: whether Klaviyo's limits hold.
+        account: the data; it can be changed while the server runs.
+        latency_s: delay of each answer; it can be changed later.
+        rate_limits: whether Klaviyo's rate limits apply.
         gzip: whether answers are compressed for clients that accept it.
-        keys: private keys (`pk_...`) and access tokens, each with its scopes, None for all.
-        port: 0 for a free one.
+        keys: private keys (`pk_...`) and access tokens with the scopes of each; None for all scopes.
+        port: 0 for any free port.
         keep_requests: whether `requests` is filled.
-        limiter: counts the requests; give one to share it or to set its clock.
-        report_rows: rows a page of the reports that page; Klaviyo does not tell how many it gives.
+        limiter: counts the requests; pass one to share it or to set its clock.
+        report_rows: rows of a page of an analytics report; Klaviyo does not document its page size.
     """
 
     def __init__(
@@ -142,13 +144,13 @@ class Sandbox:
 
     @property
     def api(self) -> Api:
-        """What answers the requests, once started."""
+        """The API that answers the requests, once started."""
         if self._api is None:
             raise RuntimeError("the sandbox is not started")
         return self._api
 
     def start(self) -> Self:
-        """Listen, in a thread of its own."""
+        """Start listening, in a thread."""
         self._server = _Server(("127.0.0.1", self._port))
         self._server.sandbox = self
         self._api = Api(self.account, self._keys, self.url, self._rate_limits, self._limiter, self._report_rows)
@@ -182,7 +184,7 @@ class Sandbox:
         self.requests.clear()
 
     def handle(self, handler: _Handler) -> None:
-        """Answer one request of a connection."""
+        """Read one request of a connection and answer it."""
         started_at = time.monotonic()
         length = int(handler.headers.get("Content-Length") or 0)
         body = handler.rfile.read(length) if length else b""
@@ -194,7 +196,7 @@ class Sandbox:
         if fault is not None and fault.kind == "hang":
             time.sleep(fault.seconds)
         answer = self._answer(handler, target.path, parameters, body, fault)
-        # noted before it is sent: a client that has its answer finds the request in the log
+        # Logged before the answer is sent, so that a client with an answer finds its request in the log.
         if self._keep_requests:
             self.requests.append(
                 Request(
@@ -252,6 +254,6 @@ def _lowered(headers: Message) -> dict[str, str]:
 
 
 def _shut(connection: socket.socket) -> None:
-    # the client may have been faster
+    # The client may have closed it already.
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,7 @@
-"""What Klaviyo allows, per endpoint: the generated rules as types, and the few that its OpenAPI file does not tell."""
+"""What each endpoint of Klaviyo accepts: the generated JSON files as types, and a few rules that they do not contain.
+
+`tools/sandbox_rules_from_openapi.py` and `tools/sandbox_rules_from_sdk.py` write the JSON files.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 RULES_DIR = Path(__file__).parent
 
-# Told in prose alone: one of these fields has to be in the filter, where the revision has them.
+# Klaviyo says it in prose only: a filter on one of these fields is required, in revisions that have the field.
 REQUIRED_FILTERS = {
     "/api/campaigns": ("messages.channel",),
     "/api/coupon-codes": ("coupon.id", "profile.id"),
@@ -19,7 +22,13 @@ REQUIRED_FILTERS = {
 
 @dataclass(frozen=True)
 class FilterField:
-    """Operators of one filter field: on one value, on a list of values, and on none (`has`)."""
+    """The rules of one filter field.
+
+    Attributes:
+        single, many, none: operators that take one value, a list of values, no value (`has`).
+        value: type of the values.
+        enum: allowed values; empty for any.
+    """
 
     single: tuple[str, ...]
     many: tuple[str, ...]
@@ -29,13 +38,13 @@ class FilterField:
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """All operators, each once, sorted."""
+        """All operators, sorted, without duplicates."""
         return tuple(sorted({*self.single, *self.many, *self.none}))
 
 
 @dataclass(frozen=True)
-class Variant:
-    """Dearer limits that hold when `parameter` contains `value`."""
+class RateOverride:
+    """Lower rate limits, for requests whose `parameter` contains `value`."""
 
     parameter: str
     value: str
@@ -45,7 +54,15 @@ class Variant:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What one endpoint accepts. `burst` is requests a second, `steady` a minute, `daily` a day (None: no limit)."""
+    """What one endpoint accepts.
+
+    Attributes:
+        burst, steady, daily: requests per second, minute and day; `daily` is None without a limit.
+        sort, include, fields, additional: allowed values; the latter two by resource type.
+        relationships: relationships in the answers, by resource type.
+        page_size_accepted: whether it has the parameter `page[size]`.
+        other: further query parameters.
+    """
 
     path: str
     method: str
@@ -56,7 +73,7 @@ class Endpoint:
     burst: int
     steady: int
     daily: int | None = None
-    variants: tuple[Variant, ...] = ()
+    rate_overrides: tuple[RateOverride, ...] = ()
     filters: dict[str, FilterField] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     sort: tuple[str, ...] = ()
@@ -72,7 +89,7 @@ class Endpoint:
 
     @property
     def parameters(self) -> list[str]:
-        """Names of the query parameters that it knows, sorted."""
+        """Names of all query parameters, sorted."""
         names = [f"fields[{kind}]" for kind in self.fields]
         names += [f"additional-fields[{kind}]" for kind in self.additional]
         names += ["filter"] * bool(self.filters) + ["sort"] * bool(self.sort) + ["include"] * bool(self.include)
@@ -81,7 +98,7 @@ class Endpoint:
 
     @property
     def required_filters(self) -> tuple[str, ...]:
-        """Fields of which at least one has to be filtered on."""
+        """Fields of which the filter must name at least one."""
         return tuple(field for field in REQUIRED_FILTERS.get(self.path, ()) if field in self.filters)
 
 
@@ -97,7 +114,7 @@ class Rules:
         """The endpoint with this path template.
 
         Raises:
-            KeyError: there is none.
+            KeyError: there is no such endpoint.
         """
         for endpoint in self.endpoints:
             if endpoint.path == path and endpoint.method == method:
@@ -105,25 +122,25 @@ class Rules:
         raise KeyError(f"{method} {path}")
 
 
-def _endpoint(told: dict[str, Any], enums: list[list[str]]) -> Endpoint:
+def _endpoint(raw: dict[str, Any], enums: list[list[str]]) -> Endpoint:
     def values(key: str) -> tuple[str, ...]:
-        return tuple(enums[told[key]]) if key in told else ()
+        return tuple(enums[raw[key]]) if key in raw else ()
 
     def grouped(key: str) -> dict[str, tuple[str, ...]]:
-        return {kind: tuple(enums[place]) for kind, place in told.get(key, {}).items()}
+        return {kind: tuple(enums[place]) for kind, place in raw.get(key, {}).items()}
 
-    page = told.get("page", {})
+    page = raw.get("page", {})
     return Endpoint(
-        path=told["path"],
-        method=told["method"],
-        operation=told["operation"],
-        type=told["type"],
-        many=told["many"],
-        scopes=tuple(told["scopes"]),
-        burst=told["burst"],
-        steady=told["steady"],
-        daily=told.get("daily"),
-        variants=tuple(Variant(**variant) for variant in told.get("variants", [])),
+        path=raw["path"],
+        method=raw["method"],
+        operation=raw["operation"],
+        type=raw["type"],
+        many=raw["many"],
+        scopes=tuple(raw["scopes"]),
+        burst=raw["burst"],
+        steady=raw["steady"],
+        daily=raw.get("daily"),
+        rate_overrides=tuple(RateOverride(**override) for override in raw.get("variants", [])),
         filters={
             name: FilterField(
                 single=tuple(rule.get("single", ())),
@@ -132,19 +149,19 @@ def _endpoint(told: dict[str, Any], enums: list[list[str]]) -> Endpoint:
                 value=rule.get("value", "none"),
                 enum=tuple(rule.get("enum", ())),
             )
-            for name, rule in told.get("filters", {}).items()
+            for name, rule in raw.get("filters", {}).items()
         },
-        required=tuple(told.get("required", ())),
+        required=tuple(raw.get("required", ())),
         sort=values("sort"),
         include=values("include"),
         fields=grouped("fields"),
         additional=grouped("additional"),
         relationships=grouped("relationships"),
-        paged=told.get("cursor", False),
+        paged=raw.get("cursor", False),
         page_default=page.get("fixed") or page.get("default", 0),
         page_max=page.get("fixed") or page.get("max", 0),
         page_size_accepted="max" in page,
-        other=tuple(told.get("other", ())),
+        other=tuple(raw.get("other", ())),
     )
 
 
@@ -153,17 +170,17 @@ def load(revision: str) -> Rules:
     """The rules of a revision.
 
     Raises:
-        FileNotFoundError: the sandbox does not know the revision; `revisions()` lists those it knows.
+        FileNotFoundError: the sandbox has no rules for the revision; see `revisions`.
     """
-    told = json.loads((RULES_DIR / f"{revision}.json").read_text(encoding="utf-8"))
-    endpoints = tuple(_endpoint(endpoint, told["enums"]) for endpoint in told["endpoints"])
+    raw = json.loads((RULES_DIR / f"{revision}.json").read_text(encoding="utf-8"))
+    endpoints = tuple(_endpoint(endpoint, raw["enums"]) for endpoint in raw["endpoints"])
     additional: dict[str, frozenset[str]] = {}
     for endpoint in endpoints:
         for kind, names in endpoint.additional.items():
             additional[kind] = additional.get(kind, frozenset()) | frozenset(names)
-    return Rules(told["revision"], endpoints, additional)
+    return Rules(raw["revision"], endpoints, additional)
 
 
 def revisions() -> list[str]:
-    """Revisions that the sandbox knows, oldest first."""
+    """The revisions that the sandbox has, oldest first."""
     return sorted(path.stem for path in RULES_DIR.glob("*.json"))

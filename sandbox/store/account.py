@@ -16,7 +16,7 @@ from ..data.event_times import Shape
 from ..data.events import EventTargets
 from ..data.ids import mix
 from ..data.maker import DAY_S
-from ..data.resource_types import FIRST_REVISION, RELATIONS, collection, form, public, to_come
+from ..data.resource_types import FIRST_REVISION, RELATIONS, collection, kind_in, later_attributes, type_of
 from ..data.resources import Resource, dig, without
 from ..data.timestamps import epoch_second, iso
 from .derived import DerivedStore, derive
@@ -30,18 +30,17 @@ Now = datetime | Callable[[], datetime]
 
 
 class Account:
-    """The data of an account, and its present.
+    """The records of an account, and its present.
 
-    Numbers say how many records of a type there are. Events and profiles are computed when asked for, so that size
-    costs no memory; everything added, changed or removed later lies above them.
+    Events and profiles are computed on demand, so their number costs no memory. Changes are kept in memory, above them.
 
     Args:
-        seed: same seed, same `now` and same numbers make the same account.
-        now: the present, or a function that tells it. The history ends at the present of the construction.
-        history_days: length of the history: events, updates, joins, campaigns fall into it.
-        shape: "bursty" (a campaign send brings a third of a month in an hour, other stretches are empty) or "even".
-
-    `now` can be set later: `account.now = ...`.
+        seed: the same seed, `now` and sizes make the same account.
+        now: the present, or a function that returns it; it can be set later. The history ends at the first present.
+        profiles, events, lists, segments, campaigns, flows, templates, metrics, tags: number of records.
+        history_days: length of the history, into which events, updates, joins and campaigns fall.
+        shape: of the events in time, "even" or "bursty": a campaign send brings a third of a month's events in an hour,
+            and other hours are empty.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Account:
         for kind, resource in builder.canvas_campaigns(sized):
             self.stores[kind].put(resource)
         self._members: dict[tuple[str, str], Members] = {}
-        # type -> (version of its store, profile id -> ids)
+        # Kind -> (version of its store, profile id -> ids of the profile's records).
         self._owners: dict[str, tuple[int, dict[str | None, list[str]]]] = {}
         for kind in ("list", "segment"):
             for place, group in enumerate(sized[kind]):
@@ -103,7 +102,7 @@ class Account:
 
     @property
     def stores(self) -> dict[str, Store]:
-        """Kind -> its records."""
+        """Kind -> records, the derived ones brought up to date."""
         read_from = sum(self._stores[kind].version for kind in campaigns_2026_10_15.SOURCES)
         if read_from != self._derived_from:
             with self._deriving:
@@ -113,14 +112,14 @@ class Account:
         return self._stores
 
     def _group_size(self, kind: str, place: int) -> int:
-        """The first group is empty, the second holds most profiles, the others shrink."""
+        """The first group is empty, the second has most profiles, the others have fewer and fewer."""
         if place == 0:
             return 0
         return self._profiles.established * 9 // 10 if place == 1 else self._profiles.established // (place + 1)
 
     @property
     def now(self) -> datetime:
-        """The present, aware."""
+        """The present, in UTC."""
         now = self._now() if callable(self._now) else self._now
         if now.tzinfo is None:
             raise ValueError("an account's now must be an aware datetime")
@@ -132,7 +131,7 @@ class Account:
 
     @property
     def events(self) -> EventStore:
-        """The events, with what reports count them by."""
+        """The events, for analytics."""
         return self._events
 
     @property
@@ -160,7 +159,7 @@ class Account:
         ]
 
     def _completed(self, kind: str, resource: Resource) -> Resource:
-        """A record with what is computed from others filled in."""
+        """A record with the values that are computed from other records."""
         if kind in ("list", "segment"):
             members = self._members.get((kind, resource["id"]))
             if members is not None and "attributes" in resource:
@@ -180,17 +179,17 @@ class Account:
         return resource
 
     def related(self, kind: str, resource: Resource, name: str) -> list[str]:
-        """Ids that a relationship of a record points at; the members of a list or segment are not among them."""
+        """Ids that a relationship of a record points at. For the profiles of a list or segment see `groups`."""
         if kind == "profile" and name in ("lists", "segments"):
             return self.groups_of(name.removesuffix("s"), str(resource.get("id")))
         if kind == "profile" and name in ("push-tokens", "conversations", "conversation"):
             owned = self._owned("push-token" if name == "push-tokens" else "conversation", str(resource.get("id")))
             return owned[:1] if name == "conversation" else owned
-        # a record served byte for byte may have anything there
+        # A record that is served byte for byte can have anything here.
         return [str(identity) for identity in dig(resource, ["relationships", name, "data", "id"]) if identity]
 
     def _owned(self, kind: str, profile_id: str) -> list[str]:
-        """Ids of the records of a type that point at a profile."""
+        """Ids of the records of a kind that point at a profile."""
         store = self.stores[kind]
         version, index = self._owners.get(kind, (-1, {}))
         if version != store.version:
@@ -202,7 +201,7 @@ class Account:
         return index.get(profile_id, [])
 
     def channel(self, campaign: Resource) -> str:
-        """The channel of a campaign, told by its first message; "email" for one without."""
+        """The channel of a campaign: that of its first message; "email" for a campaign without messages."""
         for message_id in self.related("campaign", campaign, "campaign-messages"):
             message = self.stores["campaign-message"].get(message_id)
             if message is not None:
@@ -210,26 +209,25 @@ class Account:
         return "email"
 
     def records(self, kind: str, revision: str = FIRST_REVISION) -> Iterator[Resource]:
-        """The truth: all records of a type, as a revision shows them, as JSON:API resources without links.
+        """All records of a type in a revision, as JSON:API resources without links: what a test expects to be loaded.
 
-        Attributes are complete, those that a request gets only by `additional-fields` included. Relationships carry
-        their data, but for the members of lists and segments: see `members`. `attribution` gives the attributions of
-        all events.
+        Attributes are complete, including those that only `additional-fields` adds. Relationships have their data, but
+        for the profiles of lists and segments: see `members`. `attribution` gives the attributions of all events.
         """
         if kind == "attribution":
             for _, number in self._events.scan():
                 yield from self.attributions(number)
             return
-        for resource in self.stores[form(kind, revision)]:
+        for resource in self.stores[kind_in(kind, revision)]:
             yield self._shown(kind, deepcopy(resource), revision)
 
     def record(self, kind: str, identity: str, revision: str = FIRST_REVISION) -> Resource | None:
-        """One record of the truth; None if there is none with this id."""
-        resource = self.stores[form(kind, revision)].get(identity)
+        """One record, as `records` gives them; None if there is none with this id."""
+        resource = self.stores[kind_in(kind, revision)].get(identity)
         return None if resource is None else self._shown(kind, deepcopy(resource), revision)
 
     def _shown(self, kind: str, resource: Resource, revision: str) -> Resource:
-        resource, later = self._completed(kind, resource), to_come(kind, revision)
+        resource, later = self._completed(kind, resource), later_attributes(kind, revision)
         if later and isinstance(resource.get("attributes"), dict):
             resource["attributes"] = without(resource["attributes"], later)
         return resource
@@ -244,7 +242,7 @@ class Account:
         return [resource for resource in found if resource is not None]
 
     def members(self, kind: str, identity: str) -> dict[str, datetime]:
-        """Profile id -> when it joined, of a list or a segment, in the order of joining.
+        """Profile id -> when it joined a list or segment, in the order of joining.
 
         Raises:
             KeyError: there is no such list or segment.
@@ -258,14 +256,18 @@ class Account:
 
     def _new_id(self, kind: str) -> str:
         self._added += 1
-        return f"{public(kind).upper().replace('-', '')}{mix(self._added, self.seed + 11) % 36**8:012d}"
+        return f"{type_of(kind).upper().replace('-', '')}{mix(self._added, self.seed + 11) % 36**8:012d}"
 
     def add(self, kind: str, resource: Mapping[str, Any]) -> str:
-        """Add a record; its id.
+        """Add a record.
 
-        `resource` needs only what matters: the rest gets defaults. Attributes that are datetimes are written as
-        Klaviyo does. A relationship may be given as an id or a list of ids (`{"metric": "abc"}`). Events without
-        profile or metric get the first ones; a list or segment starts empty.
+        Args:
+            resource: only the parts that matter; the rest gets defaults. Attributes can be `datetime`s. A relationship
+                can be an id or a list of ids (`{"metric": "abc"}`). Events without a profile or metric get the first
+                ones. A list or segment starts empty.
+
+        Returns:
+            Its id.
         """
         identity = str(resource.get("id") or self._new_id(kind))
         attributes = _plain(resource.get("attributes", {}))
@@ -273,9 +275,9 @@ class Account:
         for name, relation in RELATIONS[kind].items():
             given = resource.get("relationships", {}).get(name)
             if isinstance(given, str):
-                given = {"data": {"type": public(relation.type), "id": given}}
+                given = {"data": {"type": type_of(relation.type), "id": given}}
             elif isinstance(given, list):
-                given = {"data": [{"type": public(relation.type), "id": str(target)} for target in given]}
+                given = {"data": [{"type": type_of(relation.type), "id": str(target)} for target in given]}
             elif given is None:
                 given = {"data": [] if relation.many else None}
             relationships[name] = given
@@ -302,21 +304,24 @@ class Account:
         if kind in ("list", "segment"):
             self._members[kind, identity] = Members(self._profiles, 0, 1, 0, 1)
         self.stores[kind].put(
-            {"type": public(kind), "id": identity, "attributes": attributes, "relationships": relationships}
+            {"type": type_of(kind), "id": identity, "attributes": attributes, "relationships": relationships}
         )
         return identity
 
     def add_raw(self, kind: str, moment: datetime, raw: bytes) -> str:
-        """Add a record that is served byte for byte (unless sparse fields are asked for); its id.
+        """Add a record that is served byte for byte, except to requests with a sparse fieldset.
 
         Args:
-            moment: where it stands in time, whatever its JSON says.
-            raw: JSON of the whole resource. It need not be valid.
+            moment: what it sorts by, whatever its JSON says.
+            raw: JSON of the whole resource, which need not be valid.
+
+        Returns:
+            Its id.
         """
         return self.stores[kind].put_raw(raw, math.floor(moment.timestamp()), self._new_id(kind))
 
     def put(self, kind: str, resource: Resource) -> None:
-        """Insert a resource as it is, or replace the one with its id; nothing is checked or filled in."""
+        """Insert a resource, or replace the one with the same id. Nothing is checked and nothing gets a default."""
         if kind in ("list", "segment"):
             self._members.setdefault((kind, str(resource["id"])), Members(self._profiles, 0, 1, 0, 1))
         self.stores[kind].put(deepcopy(resource))
@@ -325,7 +330,7 @@ class Account:
         """Merge attributes into a record, objects recursively.
 
         Args:
-            touch: whether the moment of the last change becomes now.
+            touch: whether the attribute with the moment of the last change becomes now.
 
         Raises:
             KeyError: there is no such record.
@@ -340,7 +345,7 @@ class Account:
         self.stores[kind].put(changed)
 
     def remove(self, kind: str, identity: str) -> None:
-        """Delete a record. A profile leaves its lists and segments with it.
+        """Delete a record. A deleted profile leaves its lists and segments.
 
         Raises:
             KeyError: there is no such record.
@@ -358,7 +363,10 @@ class Account:
         return number
 
     def join(self, kind: str, identity: str, profile_id: str, at: datetime | None = None) -> None:
-        """A profile joins a list or segment, now or at a moment.
+        """Add a profile to a list or segment.
+
+        Args:
+            at: when it joins; None for now.
 
         Raises:
             KeyError: there is no such list, segment or profile.
@@ -368,7 +376,7 @@ class Account:
         self._added += 1
 
     def leave(self, kind: str, identity: str, profile_id: str) -> None:
-        """A profile leaves a list or segment.
+        """Remove a profile from a list or segment.
 
         Raises:
             KeyError: there is no such list, segment or profile.
@@ -378,7 +386,7 @@ class Account:
 
 
 def _blank(value: Any) -> Any:
-    """The empty value of a profile's attribute."""
+    """The empty value of a profile attribute."""
     if isinstance(value, dict):
         return {} if not value else {name: _blank(inner) for name, inner in value.items()}
     return [] if isinstance(value, list) else None

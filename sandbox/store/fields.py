@@ -51,8 +51,8 @@ FIELD_PATHS = {
     ("profile-suppression-bulk-create-job", "created"): "created_at",
     ("profile-suppression-bulk-delete-job", "created"): "created_at",
 }
-# Lists of objects in a record: all conditions on their fields have to hold for the same object, and a record sorts by the
-# latest moment in the list.
+# Lists of objects in a record: all conditions on their fields have to hold for the same object, and a record sorts by
+# the latest moment in the list.
 NESTED = ("subscriptions.email.marketing.suppression", "subscriptions.email.marketing.list_suppressions")
 # (kind, field) -> the relationship, where the field has another name.
 RELATION_FIELDS = {
@@ -101,7 +101,7 @@ def is_time(order: str) -> bool:
 
 
 def sort_value(kind: str, resource: Resource, field: str, second: int | None = None) -> int | float | str:
-    """What a record sorts by: whole seconds or text, never None. Records without a moment sort first, without a text last.
+    """What a record sorts by, never None. Records without a moment come first, records without a text last.
 
     Args:
         second: the moment of the record, if it is not that of its JSON.

@@ -1,4 +1,4 @@
-"""Conditions on records: what a checked filter consists of."""
+"""Conditions of a filter, applied to the values of a record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ ORDER = {"greater-than", "greater-or-equal", "less-than", "less-or-equal"}
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition. `values` are strings, numbers, booleans, or whole seconds since 1970 for a datetime field."""
+    """One condition of a filter.
+
+    Attributes:
+        values: strings, numbers, booleans, or whole seconds since 1970 for a field that holds datetimes.
+        is_time: whether the field holds datetimes.
+    """
 
     operator: str
     field: str
@@ -22,7 +27,7 @@ class Condition:
     is_time: bool
 
     def holds(self, found: list[Any]) -> bool:
-        """Whether one of the values found in a record fulfils it."""
+        """Whether one of the values of a record's field meets the condition."""
         if self.operator == "has":
             return any(value is not None for value in found)
         return any(self._one(value) for value in found if value is not None)
@@ -46,7 +51,7 @@ class Condition:
 
 
 def bounds(conditions: list[Condition]) -> tuple[float, float]:
-    """Inclusive bounds in whole numbers that the order conditions leave."""
+    """The inclusive bounds that some conditions on one field leave, infinite where there is none."""
     low, high = -math.inf, math.inf
     for condition in conditions:
         value = condition.values[0]

@@ -1,4 +1,4 @@
-"""Who is in a list or segment, and since when: computed, with an overlay of joins and leaves."""
+"""The members of a list or segment and when they joined: a computed base, and an overlay of later changes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .sorted_runs import Handle, Run, listed, scan
 
 
 class Members:
-    """Members of one list or segment, ordered by when they joined.
+    """The members of one list or segment, in the order of joining.
 
     Args:
-        profiles: whose established profiles are members.
-        size: how many of them.
-        salt: which of them.
-        start, end: seconds since 1970 between which they joined.
+        profiles: members are taken from the established profiles of this store.
+        size: number of members.
+        salt: different salts choose different members.
+        start, end: they joined in this time, in seconds since 1970.
     """
 
     def __init__(self, profiles: ProfileStore, size: int, salt: int, start: int, end: int) -> None:
@@ -29,10 +29,10 @@ class Members:
         self._inverse = pow(self._factor, -1, self._modulus) if self._modulus > 1 else 0
         self._shift = salt % max(1, self._modulus)
         self._start, self._end = start, max(start + 1, end)
-        # number of a profile -> second of its join; None: it left
+        # Number of a profile -> second of its join, or None if it left.
         self._changed: dict[int, int | None] = {}
         self._joined = listed([])
-        # (second, 1 for a join and -1 for a leave) of every change since
+        # (second, 1 for a join or -1 for a leave) of every change.
         self._log: list[tuple[int, int]] = []
         self._lock = threading.Lock()
 
@@ -49,7 +49,7 @@ class Members:
         return place if place < self._size else None
 
     def _sorted_base(self) -> Run:
-        """Joins of one second are sorted by number, where there are more members than seconds."""
+        """The base as a sorted run. With more members than seconds, the members of one second are sorted by number."""
         if self._end - self._start >= self._size:
             return Run(self._size, self._at)
         return Run(self._size, self._at_crowded)
@@ -62,23 +62,23 @@ class Members:
         return second, numbers[place - first]
 
     def join(self, number: int, second: int) -> None:
-        """A profile joins, or joins again later."""
+        """Add a profile, also one that is a member already."""
         self.gone(number, second)
         self._log.append((second, 1))
         self._change(number, second)
 
     def leave(self, number: int, second: int) -> None:
-        """A profile leaves."""
+        """Remove a profile."""
         self.gone(number, second)
         self._change(number, None)
 
     def gone(self, number: int, second: int) -> None:
-        """Note that a profile is no member any more, if it was one."""
+        """Log that a profile is no longer a member, if it was one."""
         if self.joined(number) is not None:
             self._log.append((second, -1))
 
     def changes(self, low: float, high: float) -> tuple[int, int]:
-        """How many joined and how many left within `[low, high]`, in seconds since 1970."""
+        """Number of joins and number of leaves within `[low, high]`, in seconds since 1970."""
         base = self._sorted_base()
         places = range(base.size)
         first = bisect_left(places, low, key=self._second)
@@ -93,7 +93,7 @@ class Members:
             self._changed = changed
 
     def joined(self, number: int) -> int | None:
-        """The second a profile joined; None if it is no member."""
+        """The second when a profile joined; None if it is not a member."""
         if number in self._changed:
             return self._changed[number]
         place = self._place(number)
@@ -107,7 +107,7 @@ class Members:
         after: Handle | None = None,
         descending: bool = False,
     ) -> Iterator[Handle]:
-        """(second of the join, number of the profile), removed profiles left out."""
+        """(second of the join, number of the profile), without deleted profiles; see `sorted_runs.scan`."""
         changed = self._changed
         base = self._sorted_base()
         if changed:
@@ -119,5 +119,5 @@ class Members:
                 yield handle
 
     def count(self) -> int:
-        """How many members there are."""
+        """Number of members."""
         return sum(1 for _ in self.scan())

@@ -1,8 +1,8 @@
-"""Profiles, computed from their number: any account size costs no memory.
+"""Profiles, computed from their number: any number of profiles needs no memory.
 
-Numbers below `established` are profiles from before the history; their last updates are spread over the history in
-another order than their creation, with bulk imports that give many of them one second. The others were created during
-the history and updated shortly after.
+Profiles with a number below `established` were created before the history. Their last updates are spread over the
+history, in another order than their creation, and bulk imports update many of them in one second. The other profiles
+were created during the history and updated shortly after that.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from typing import Any
 
 from ..data import profiles as content
 from ..data.ids import Codec, coprime, mix
+from ..data.maker import DAY_S
 from ..data.resources import Resource
 from .sorted_runs import Handle, Run
 from .store import Store
 
-DAY_S = 86400
-YOUTH_S = 730 * DAY_S
-FIRST_TOUCH_S = 90
+# Established profiles were created in this time before the history.
+ESTABLISHED_S = 730 * DAY_S
+# From the creation of a new profile to its update.
+FIRST_UPDATE_S = 90
 
 
 class ProfileStore(Store):
     """Profiles of an account.
 
     Args:
-        size: how many.
+        size: number of profiles.
         seed: of the account.
         start, end: the history, in seconds since 1970.
         list_ids: lists that suppressions may name.
@@ -62,11 +64,11 @@ class ProfileStore(Store):
         return self.codec.decode(identity)
 
     def created(self, number: int) -> int:
-        """Second of creation; rises with the number."""
+        """When a base profile was created, in seconds since 1970; rises with the number."""
         if number < self.established:
-            return self._start - YOUTH_S + YOUTH_S * number // self.established
+            return self._start - ESTABLISHED_S + ESTABLISHED_S * number // self.established
         place, young = number - self.established, self.base_size - self.established
-        return self._start + (self._end - self._start - FIRST_TOUCH_S - 1) * place // young
+        return self._start + (self._end - self._start - FIRST_UPDATE_S - 1) * place // young
 
     def _updated_of_rank(self, rank: int) -> int:
         within = rank % self._block
@@ -75,10 +77,10 @@ class ProfileStore(Store):
         return self._start + (self._end - self._start) * rank // self.established
 
     def updated(self, number: int) -> int:
-        """Second of the last update."""
+        """When a base profile was last updated, in seconds since 1970."""
         if number < self.established:
             return self._updated_of_rank(number * self._factor % self.established)
-        return self.created(number) + FIRST_TOUCH_S
+        return self.created(number) + FIRST_UPDATE_S
 
     def base_runs(self, order: str) -> list[Run] | None:
         n = self.established
@@ -87,8 +89,8 @@ class ProfileStore(Store):
         if order == "created":
             return [Run(self.base_size, lambda place: (self.created(place), place))]
         if order == "updated":
-            # equal seconds of a bulk import: the number has to rise as well, so their ranks are sorted by it
-            young = Run(self.base_size - n, lambda place: (self.created(n + place) + FIRST_TOUCH_S, n + place))
+            # `_ranked` sorts the profiles of a bulk import, which share a second, by number.
+            young = Run(self.base_size - n, lambda place: (self.created(n + place) + FIRST_UPDATE_S, n + place))
             return [Run(n, self._ranked, self._walk_ranked), young]
         return None
 
@@ -102,7 +104,7 @@ class ProfileStore(Store):
         return map(self._ranked, places)
 
     def _clump_around(self, rank: int) -> tuple[int, int]:
-        """Ranks that share the second of a rank: a half-open range."""
+        """The half-open range of ranks with the same second as a rank."""
         n, span = self.established, self._end - self._start
         within = rank % self._block
         if within < self._clump:
@@ -111,7 +113,7 @@ class ProfileStore(Store):
         else:
             start, stop = rank, rank + 1
         second = self._start + span * start // n
-        # neighbours may fall into the same second where ranks are denser than seconds
+        # With more profiles than seconds, the neighbours can have the same second too.
         while start > 0 and self._updated_of_rank(start - 1) == second:
             start -= 1
         while stop < n and self._updated_of_rank(stop) == second:
@@ -133,7 +135,7 @@ class ProfileStore(Store):
         return super().values(number, field)
 
     def base_resource(self, number: int) -> Resource:
-        """The record without its lists and segments, which the account knows."""
+        """A base profile without its lists and segments, which the account adds."""
         return {
             "type": "profile",
             "id": self.identity(number),

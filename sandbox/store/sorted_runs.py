@@ -1,4 +1,4 @@
-"""Records in an order, without holding them: sorted runs, scanned from any place, merged."""
+"""Sorted runs of records: scanned from any place and merged, without holding them in memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# (value of the order field, number of the record): sorts by the value, ties by the number.
+# (value of the sort field, number of the record): sorts by the value, then by the number.
 Handle = tuple[Any, int]
 
 
 class Run:
-    """A sorted sequence of handles that is computed place by place.
+    """A sorted sequence of handles, computed on demand.
 
     Args:
-        size: how many.
-        at: the handle at a place; must not fall from one place to the next.
-        walk: handles of a range of places, if there is a faster way than `at` for each.
+        size: number of handles.
+        at: the handle at a place. Handles must not decrease from one place to the next.
+        walk: the handles of a range of places, if there is a faster way than `at` for each.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class Run:
         self._walk = walk
 
     def walk(self, places: range) -> Iterator[Handle]:
-        """Handles of a range of places (the step is 1 or -1)."""
+        """The handles of a range of places with step 1 or -1."""
         return self._walk(places) if self._walk else map(self.at, places)
 
 
 def listed(handles: list[Handle]) -> Run:
-    """A run over handles that are in memory; sorts them."""
+    """A run of handles in memory. Sorts the list in place."""
     handles.sort()
     return Run(len(handles), handles.__getitem__)
 
@@ -47,11 +47,11 @@ def scan(
     after: Handle | None = None,
     descending: bool = False,
 ) -> Iterator[Handle]:
-    """Handles of all runs in order.
+    """The handles of all runs in one order.
 
     Args:
         low, high: inclusive bounds of the value; only for runs ordered by a number.
-        after: leave out everything up to this handle, in the direction of the scan. It need not be there any more.
+        after: start behind this handle, in the direction of the scan. The handle need not exist any more.
     """
     pieces = []
     for run in runs:

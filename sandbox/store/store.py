@@ -30,9 +30,9 @@ class Entry:
 class Store:
     """Records of a kind, each with a number.
 
-    The base are the records that are computed from their number. They take the numbers below `base_size`. The overlay holds
-    changed records of the base under their old numbers, and new records above them. A subclass with a base overrides the
-    `base_` members.
+    The base are the records that are computed from their number. They take the numbers below `base_size`. The overlay
+    holds changed records of the base under their old numbers, and new records above them. A subclass with a base
+    overrides the `base_` members.
     """
 
     base_size = 0
