@@ -116,8 +116,8 @@ class AccountRecords:
             "template-universal-content": [str(block["id"]) for block in built["template-universal-content"]],
         }
         built["translation"] = translations.translations(make("translations"), translated)
-        built |= brands.brand(make("brand"), account_id)
-        built |= text_messaging.texts(make("texts"), account_id)
+        built |= brands.brand_library(make("brand"), account_id)
+        built |= text_messaging.senders(make("texts"), account_id)
         built["billing-usage"] = account_settings.billing_usage(make("billing"))
         built["push-token"] = contact_channels.push_tokens(make("push tokens"), profiles)
         built["conversation"] = contact_channels.conversations(make("conversations"), profiles[::2])

@@ -23,7 +23,7 @@ def _link(color: str) -> Resource:
     return {"color": color, "font_style": "italic", "text_decoration": "line-through underline"}
 
 
-def brand(make: Maker, account_id: str) -> dict[str, list[Resource]]:
+def brand_library(make: Maker, account_id: str) -> dict[str, list[Resource]]:
     """Type -> records: buttons, colours, logos, social groups, email defaults and the voice."""
     numbers = iter(range(41, 1000))
 

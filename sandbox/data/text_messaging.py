@@ -13,9 +13,9 @@ REGISTRATION_STATES = ["approved", "in_review", "rejected", "action_required"]
 SENDER_COUNT = 23
 
 
-def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
+def senders(make: Maker, account_id: str) -> dict[str, list[Resource]]:
     """Type -> records: senders, the registrations of most of them, and the configuration of the account."""
-    senders, registrations = [], []
+    built, registrations = [], []
     for place in range(SENDER_COUNT):
         created = make.second(make.start - 300 * DAY_S)
         decided = make.second(created)
@@ -35,7 +35,7 @@ def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
                 "text-messaging-sender-registration": to_one("text-messaging-sender-registration", registration)
             },
         }
-        senders.append(sender)
+        built.append(sender)
         if registration is None:
             continue
         status = REGISTRATION_STATES[place % len(REGISTRATION_STATES)]
@@ -67,7 +67,7 @@ def texts(make: Maker, account_id: str) -> dict[str, list[Resource]]:
         "relationships": {},
     }
     return {
-        "text-messaging-sender": senders,
+        "text-messaging-sender": built,
         "text-messaging-sender-registration": registrations,
         "text-messaging-configuration": [configuration],
     }

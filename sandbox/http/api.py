@@ -14,9 +14,9 @@ from .. import rules
 from ..data.resource_types import NAMED_ONLY, RELATIONS, SINCE, kinds, later_attributes, type_of
 from ..rules import Endpoint
 from ..store.account import Account
+from ..store.record_sources import AllRecords, GroupMembers, RelatedRecords, Source
 from . import aggregate_requests, pages, query, report_requests
 from .errors import ApiError
-from .pages import AllRecords, GroupMembers, RelatedRecords, Source
 from .query import Query
 from .rate_limits import Limiter
 from .render import Renderer, dumped

@@ -9,7 +9,7 @@ from typing import Any
 from ..data.timestamps import epoch_second
 
 Value = str | int | float | bool | None
-ORDER = {"greater-than", "greater-or-equal", "less-than", "less-or-equal"}
+ORDER_OPERATORS = {"greater-than", "greater-or-equal", "less-than", "less-or-equal"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Condition:
         if self.operator in ("equals", "any"):
             return value in self.values and not (isinstance(value, bool) ^ isinstance(self.values[0], bool))
         first = self.values[0]
-        if self.operator in ORDER:
+        if self.operator in ORDER_OPERATORS:
             low, high = bounds([self])
             return isinstance(value, int | float) and low <= value <= high
         text, wanted = str(value).casefold(), str(first).casefold()
