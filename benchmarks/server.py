@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from benchmarks.made_up import Events, Shape
 from benchmarks.made_up_members import Lists
-from sandbox.limits import Limiter
+from sandbox.http.rate_limits import Limiter
 
 #: Klaviyo's limits for this endpoint, requests a second and a minute.
 BURST, STEADY = 350, 3500

@@ -1,4 +1,4 @@
-"""A local server that stands for Klaviyo: for trials, tests and benchmarks.
+"""A local server that stands in for Klaviyo: for trials, tests and benchmarks.
 
     from datetime import UTC, datetime
     from sandbox import Account, Sandbox
@@ -7,14 +7,22 @@
     with Sandbox(account) as server:
         ...  # http requests to server.url with the key pk_sandbox
 
-It follows Klaviyo's rules, extracted from Klaviyo's OpenAPI file or official SDK, and knows nothing of any client. The
-header `revision` of a request chooses the revision of the API: one account, seen through each. `python -m sandbox` runs
-it from the command line.
+It follows Klaviyo's rules, which are extracted from Klaviyo's OpenAPI file or official SDK, and shares no code with any
+client. The header `revision` of a request chooses the revision of the API: all revisions show the same account. `python
+-m sandbox` runs it from the command line.
+
+Imports go down this list only:
+
+- `http`: the server, checks of requests, pages and answers;
+- `analytics`: what Klaviyo counts, analytics reports and metric aggregates;
+- `store`: where records live, and how they are found and sorted;
+- `data`: the contents of the records that an account starts with;
+- `rules`: what each endpoint accepts.
 """
 
-from .account import Account
-from .faults import Fault
-from .limits import Limiter
-from .server import Request, Sandbox
+from .http.faults import Fault
+from .http.rate_limits import Limiter
+from .http.server import Request, Sandbox
+from .store.account import Account
 
 __all__ = ["Account", "Fault", "Limiter", "Request", "Sandbox"]

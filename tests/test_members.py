@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.api import Answer
+from sandbox.http.api import Answer
 from tests import truth
 from tests.journeys import FakeClock, Journey, home, small_account
 

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import requests
 
-from sandbox import Account, Limiter, Sandbox, aggregates
+from sandbox import Account, Limiter, Sandbox
+from sandbox.http import aggregate_requests
 from tests import truth_reports as truth
 from tests.truth import moment
 
@@ -20,7 +21,7 @@ NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 HEADERS = {"Authorization": "Klaviyo-API-Key pk_sandbox", "revision": "2026-07-15"}
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
 RANGE = ["greater-or-equal(datetime,2026-03-01T00:00:00)", "less-than(datetime,2026-07-01T00:00:00)"]
-ALL = list(aggregates.MEASUREMENTS)
+ALL = list(aggregate_requests.MEASUREMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_the_counts_of_all_metrics_are_the_account_s_events(klaviyo: SimpleNames
     assert counted == len(events) > 4000
 
 
-@pytest.mark.parametrize("interval", aggregates.INTERVALS)
+@pytest.mark.parametrize("interval", aggregate_requests.INTERVALS)
 @pytest.mark.parametrize("timezone", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_an_event_lies_in_the_interval_of_the_timezone_asked_for(
     klaviyo: SimpleNamespace, interval: str, timezone: str

@@ -11,14 +11,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from sandbox import Account, Limiter, Sandbox, reports, tally, timeframes
+from sandbox import Account, Limiter, Sandbox
+from sandbox.analytics import statistics, timeframes
+from sandbox.http import report_requests
 from tests import truth_reports as truth
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 HEADERS = {"Authorization": "Klaviyo-API-Key pk_sandbox", "revision": "2026-07-15"}
 FIRST, LAST = date(2026, 5, 2), date(2026, 6, 30)
 PERIOD = {"start": "2026-05-02T00:00:00+00:00", "end": "2026-06-30T00:00:00+00:00"}
-KINDS = [report.kind for report in reports.REPORTS.values()]
+KINDS = [report.kind for report in report_requests.REPORTS.values()]
 
 
 def made_up() -> Account:
@@ -43,7 +45,7 @@ def post(server: Sandbox, kind: str, *, parameters: dict[str, str] | None = None
 
 def usual(klaviyo: SimpleNamespace, kind: str, **attributes: Any) -> dict[str, Any]:
     """A body that is accepted, with all statistics."""
-    report = reports.REPORTS[f"/api/{kind}s"]
+    report = report_requests.REPORTS[f"/api/{kind}s"]
     told: dict[str, Any] = {"statistics": list(report.statistics), "timeframe": PERIOD}
     if report.is_series:
         told["interval"] = "daily"
@@ -144,7 +146,7 @@ def test_groupings_go_as_deep_as_they_are_asked_for(klaviyo: SimpleNamespace) ->
         ("campaign-values-report", truth.campaign_values),
         ("flow-values-report", truth.flow_values),
     ):
-        report = reports.REPORTS[f"/api/{kind}s"]
+        report = report_requests.REPORTS[f"/api/{kind}s"]
         for groups in (report.groups, report.needed, (*report.needed, "tag_name")):
             answer = post(klaviyo.server, kind, **usual(klaviyo, kind, group_by=list(groups)))
             wanted = expected(klaviyo.account, FIRST, LAST, klaviyo.orders, tuple(groups))
@@ -243,7 +245,7 @@ def test_who_leaves_a_segment_is_counted_on_that_day() -> None:
     account.join("segment", segment, list(members)[2])
     left.append(truth.Left(segment, members[list(members)[2]], NOW))
     with Sandbox(account) as server:
-        told: dict[str, Any] = {"statistics": list(tally.SEGMENT_STATISTICS), "timeframe": PERIOD}
+        told: dict[str, Any] = {"statistics": list(statistics.SEGMENT_STATISTICS), "timeframe": PERIOD}
         values = rows(post(server, "segment-values-report", **told).json())
         series = rows(post(server, "segment-series-report", interval="daily", **told).json())
     assert values == truth.segment_values(account, FIRST, LAST, left)
@@ -407,7 +409,7 @@ def test_a_timeframe_can_be_named(klaviyo: SimpleNamespace, key: str) -> None:
     told = usual(klaviyo, "flow-series-report", timeframe={"key": key}, interval="weekly", statistics=["delivered"])
     answer = post(klaviyo.server, "flow-series-report", **told)
     assert answer.status_code == 200, answer.text
-    frame = timeframes.read({"key": key}, None, truth.zone(klaviyo.account), NOW)
+    frame = report_requests.read_timeframe({"key": key}, None, truth.zone(klaviyo.account), NOW)
     wanted = truth.flow_series(klaviyo.account, frame.first, frame.last, klaviyo.orders, "weekly")
     assert [row["statistics"]["delivered"] for row in rows(answer.json())] == [
         row["statistics"]["delivered"] for row in wanted

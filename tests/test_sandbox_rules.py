@@ -14,9 +14,10 @@ import openapi_client
 import pytest
 
 from sandbox import rules
-from sandbox.make_rules import RULES_DIR, dump
-from sandbox.make_rules_from_sdk import UNSHOWN, Kind, Sdk, extract
+from sandbox.rules import RULES_DIR
 from tests import sdks
+from tools.sandbox_rules_from_openapi import dump
+from tools.sandbox_rules_from_sdk import WITHOUT_MODEL, Kind, Sdk, extract
 
 WITH_FILE = "2026-07-15"
 
@@ -152,7 +153,7 @@ def test_a_rule_that_the_sdk_contradicts_is_named(
 def test_the_rules_of_the_installed_sdk_are_those_in_the_file() -> None:
     installed = Sdk(Path(openapi_client.__file__).parent)
     committed = (RULES_DIR / f"{installed.revision}.json").read_text(encoding="utf-8")
-    again = "run python -m sandbox.make_rules_from_sdk PATH_TO_openapi_client REVISION_BEFORE and read the diff"
+    again = "run python -m tools.sandbox_rules_from_sdk PATH_TO_openapi_client REVISION_BEFORE and read the diff"
     assert dump(extract(installed, rules.load(WITH_FILE))) == committed, again
 
 
@@ -169,5 +170,5 @@ def test_all_that_the_newest_revision_can_sort_and_include_is_known() -> None:
 
 
 def test_what_is_unshown_is_still_unshown(sdk: Sdk) -> None:
-    for _, kind in UNSHOWN:
+    for _, kind in WITHOUT_MODEL:
         assert all("meta" not in sdk.attributes(model) for model in sdk.of_type(kind))

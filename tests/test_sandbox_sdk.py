@@ -15,8 +15,8 @@ from openapi_client.exceptions import ApiException
 from pydantic import ValidationError
 
 from sandbox import Account, Sandbox, rules
+from sandbox.data.resource_types import RELATIONS, kinds, type_of
 from sandbox.rules import Endpoint, FilterField
-from sandbox.schema import RELATIONS, kinds, public
 from tests import sdks
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -141,7 +141,7 @@ def test_included_resources_are_there_once_each(klaviyo: SimpleNamespace, endpoi
     assert len(keys) == len(set(keys))
     relations = RELATIONS[KINDS[endpoint.path.split("/")[2]]]
     assert keys
-    assert {kind for kind, _ in keys} <= {public(relations[name].type) for name in endpoint.include}
+    assert {kind for kind, _ in keys} <= {type_of(relations[name].type) for name in endpoint.include}
 
 
 def filter_values(account: Account, field: str, rule: FilterField) -> tuple[str, ...]:
@@ -232,8 +232,8 @@ def test_the_rules_know_the_page_sizes_limits_and_scopes_of_klaviyo() -> None:
     assert told["/api/metrics"] == (200, 200, False, 10, 150, ("metrics:read",))
     assert told["/api/lists/{id}/profiles"] == (20, 100, True, 75, 750, ("lists:read", "profiles:read"))
     assert told["/api/templates"][:3] == (10, 10, True)
-    rate_overrides = RULES.endpoint("/api/profiles").variants[0]
-    assert (rate_overrides.parameter, rate_overrides.value, rate_overrides.burst, rate_overrides.steady) == (
+    override = RULES.endpoint("/api/profiles").rate_overrides[0]
+    assert (override.parameter, override.value, override.burst, override.steady) == (
         "additional-fields[profile]",
         "predictive_analytics",
         10,

@@ -13,14 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from klaviyo_api import KlaviyoAPI
 
-from sandbox import Account, Sandbox, aggregates, reports, rules, tally, timeframes
+from sandbox import Account, Sandbox, rules
+from sandbox.analytics import statistics, timeframes
+from sandbox.http import aggregate_requests, report_requests
 from sandbox.rules import Endpoint
 from tests import sdks
 from tests.truth_reports import metric_id
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
 ENDPOINTS = [endpoint for endpoint in rules.load(sdks.first()).endpoints if endpoint.method == "POST"]
-KINDS = [report.kind for report in reports.REPORTS.values()]
+KINDS = [report.kind for report in report_requests.REPORTS.values()]
 RANGE = ["greater-or-equal(datetime,2026-06-01T00:00:00)", "less-than(datetime,2026-07-01T00:00:00)"]
 # what the SDK calls the body and the answer
 MODELS = {"metric-aggregate": ("MetricAggregateQuery", "PostMetricAggregateResponse")} | {
@@ -46,12 +48,17 @@ def klaviyo() -> Iterator[SimpleNamespace]:
 def body(klaviyo: SimpleNamespace, kind: str) -> dict[str, Any]:
     """A body that uses all that there is."""
     told: dict[str, Any]
-    if kind == aggregates.KIND:
+    if kind == aggregate_requests.KIND:
         orders = metric_id(klaviyo.account)
-        told = {"metric_id": orders, "measurements": list(aggregates.MEASUREMENTS), "filter": RANGE, "sort": "-count"}
+        told = {
+            "metric_id": orders,
+            "measurements": list(aggregate_requests.MEASUREMENTS),
+            "filter": RANGE,
+            "sort": "-count",
+        }
         told |= {"by": ["$attributed_message"], "interval": "week", "timezone": "Europe/Berlin", "page_size": 3}
     else:
-        report = reports.REPORTS[f"/api/{kind}s"]
+        report = report_requests.REPORTS[f"/api/{kind}s"]
         told = {"statistics": list(report.statistics)}
         told["timeframe"] = {"start": "2026-05-10T00:00:00+00:00", "end": "2026-06-30T00:00:00+00:00"}
         told |= {"interval": "weekly"} if report.is_series else {}
@@ -72,7 +79,7 @@ def test_the_sdk_asks_and_understands(klaviyo: SimpleNamespace, endpoint: Endpoi
     assert type(document).__name__ == MODELS[str(endpoint.type)][1]
     assert document.data.type.value == endpoint.type
     told = document.data.attributes
-    if endpoint.type == aggregates.KIND:
+    if endpoint.type == aggregate_requests.KIND:
         assert told.dates[0].isoformat() == "2026-05-31T22:00:00+00:00"
         rows = [(row.dimensions, row.measurements) for row in told.data]
         assert sum(sum(measured["count"]) for _, measured in rows) > 10
@@ -108,7 +115,7 @@ def _lowered(headers: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_the_body_of_a_report_takes_is_what_the_sdk_takes(kind: str) -> None:
-    report = reports.REPORTS[f"/api/{kind}s"]
+    report = report_requests.REPORTS[f"/api/{kind}s"]
     attributes = model(MODELS[kind][0] + "ResourceObjectAttributes")
     assert set(attributes.model_fields) == set(report.attributes)
     required = {field for field, told in attributes.model_fields.items() if told.is_required()}
@@ -123,10 +130,15 @@ def test_what_the_body_of_a_report_takes_is_what_the_sdk_takes(kind: str) -> Non
             return not any(problem["loc"][0] in values for problem in error.errors())  # type: ignore[attr-defined]
         return True
 
-    for statistic in ["nope", *tally.MESSAGE_STATISTICS, *tally.FORM_STATISTICS, *tally.SEGMENT_STATISTICS]:
+    for statistic in [
+        "nope",
+        *statistics.MESSAGE_STATISTICS,
+        *statistics.FORM_STATISTICS,
+        *statistics.SEGMENT_STATISTICS,
+    ]:
         assert takes(statistics=[statistic]) == (statistic in report.statistics)
     if report.groups:
-        every = {group for other in reports.REPORTS.values() for group in other.groups}
+        every = {group for other in report_requests.REPORTS.values() for group in other.groups}
         for group in ["nope", *every]:
             assert takes(group_by=[group]) == (group in report.groups)
     if report.is_series:
@@ -137,9 +149,9 @@ def test_what_the_body_of_a_report_takes_is_what_the_sdk_takes(kind: str) -> Non
 
 def test_what_the_body_of_an_aggregate_takes_is_what_the_sdk_takes() -> None:
     attributes = model("MetricAggregateQueryResourceObjectAttributes")
-    assert set(attributes.model_fields) == set(aggregates.ATTRIBUTES)
+    assert set(attributes.model_fields) == set(aggregate_requests.ATTRIBUTES)
     required = {name for name, field in attributes.model_fields.items() if field.is_required()}
-    assert required == set(aggregates.REQUIRED)
+    assert required == set(aggregate_requests.REQUIRED)
 
     def takes(**values: Any) -> bool:
         try:
@@ -148,10 +160,10 @@ def test_what_the_body_of_an_aggregate_takes_is_what_the_sdk_takes() -> None:
             return False
         return True
 
-    for dimension in aggregates.DIMENSIONS:
+    for dimension in aggregate_requests.DIMENSIONS:
         assert takes(by=[dimension], sort=f"-{dimension}")
-    assert all(takes(interval=interval) for interval in aggregates.INTERVALS)
-    assert all(takes(measurements=[measurement]) for measurement in aggregates.MEASUREMENTS)
+    assert all(takes(interval=interval) for interval in aggregate_requests.INTERVALS)
+    assert all(takes(measurements=[measurement]) for measurement in aggregate_requests.MEASUREMENTS)
     assert not takes(by=["nope"])
     assert not takes(interval="year")
     assert not takes(measurements=["average"])

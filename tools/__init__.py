@@ -1,0 +1,1 @@
+"""Commands that write the project's generated files. Not installed."""

@@ -1,0 +1,1 @@
+"""What Klaviyo counts: analytics reports and metric aggregates."""

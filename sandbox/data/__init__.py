@@ -1,0 +1,1 @@
+"""The records that an account starts with."""

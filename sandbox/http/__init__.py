@@ -1,0 +1,1 @@
+"""HTTP: requests, their checks, and the answers to them."""

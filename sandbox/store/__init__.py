@@ -1,0 +1,1 @@
+"""Where the records of an account live, and how they are found."""
