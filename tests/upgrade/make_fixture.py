@@ -199,7 +199,9 @@ def move(folder: Path, before: str, after: str) -> None:
     """Replace the folder of a case in what dlt has written about it.
 
     dlt remembers the folder that a pipeline first ran in (`initial_cwd` in its `state.json`, and a copy in each load
-    package), and looks for the DuckDB file there for ever.
+    package), and looks for the DuckDB file there from then on. Observed with dlt 1.31.0: after both were moved, a run fails
+    with the old path of the file; after both were copied, it loads into the old file. Without the pipeline's folder it takes
+    the folder that it runs in.
     """
     for file in folder.rglob("pipelines/**/*.json"):
         file.write_text(file.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
