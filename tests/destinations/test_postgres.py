@@ -1,9 +1,8 @@
-"""Journeys into a real Postgres: set KLAVIYO_TEST_POSTGRES to a connection string of an empty database to run them."""
+"""Journeys into a real Postgres server, which `tests/support/postgres.py` starts."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,28 +22,22 @@ from tests.journeys import NOW, FakeClock, Journey, home, small_account
 from tests.test_analytics_journeys import MESSAGES, FastClock, is_true, made_up
 from tests.test_people import MARKETING, add, change, subscriptions, suppressed
 
-CREDENTIALS = os.environ.get("KLAVIYO_TEST_POSTGRES", "")
-pytestmark = pytest.mark.skipif(not CREDENTIALS, reason="needs a Postgres server: KLAVIYO_TEST_POSTGRES")
+
+@pytest.fixture(autouse=True)
+def credentials(postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_dsn)
 
 
-@pytest.fixture
-def dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", CREDENTIALS)
-    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-    name = f"klaviyo_{os.getpid()}"
-    yield name
-    with open_pipeline("klaviyo", "postgres", name, str(tmp_path / "state")).sql_client() as client:
-        client.execute_sql(f"drop schema if exists {name} cascade")
-        client.execute_sql(f"drop schema if exists {name}_staging cascade")
-
-
-def ask(dataset: str, folder: Path, query: str) -> list[Any]:
-    with open_pipeline("klaviyo", "postgres", dataset, str(folder / "state")).sql_client() as client:
+def ask(folder: Path, query: str) -> list[Any]:
+    with open_pipeline("klaviyo", "postgres", pipelines_dir=str(folder / "state")).sql_client() as client:
         return list(client.execute_sql(query) or [])
 
 
-def test_every_default_report_loads_and_a_second_run_changes_nothing(dataset: str, tmp_path: Path) -> None:
+def test_every_default_report_loads_and_a_second_run_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     now = datetime.now(UTC)
     account = Account(now=now - timedelta(hours=1), events=2000)
     nul = {"first_name": "Za\x00ra", "email": "nul@example.com"}
@@ -59,23 +52,23 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(dataset: st
         account.now = now + timedelta(minutes=5)
         counts = []
         for _ in range(2):
-            pipeline = open_pipeline("klaviyo", "postgres", dataset, str(tmp_path / "state"))
+            pipeline = open_pipeline("klaviyo", "postgres", pipelines_dir=str(tmp_path / "state"))
             outcomes = run(pipeline, load_settings("klaviyo", flags))
             assert [(outcome.report, str(outcome.error)) for outcome in outcomes if not outcome.loaded] == []
-            tables = {o.report: ask(dataset, tmp_path, f"select count(*) from {o.report}")[0][0] for o in outcomes}
+            tables = {o.report: ask(tmp_path, f"select count(*) from {o.report}")[0][0] for o in outcomes}
             counts.append(tables)
     assert counts[0] == counts[1]
     # A run reads up to a minute before it starts.
-    ids = [row[0] for row in ask(dataset, tmp_path, "select id from events")]
+    ids = [row[0] for row in ask(tmp_path, "select id from events")]
     moments = {e["id"]: datetime.fromisoformat(e["attributes"]["datetime"]) for e in account.records("event")}
     assert len(ids) == len(set(ids))
     assert {event for event, moment in moments.items() if moment < now - timedelta(minutes=1)} <= set(ids)
     assert all(moments[event] < now + timedelta(minutes=5) for event in ids)
     # A Postgres text cannot hold the character; the whole value is kept beside.
-    found = ask(dataset, tmp_path, f"select first_name, _extra::text from profiles where id = '{profile}'")
+    found = ask(tmp_path, f"select first_name, _extra::text from profiles where id = '{profile}'")
     assert found == [("Zara", '{"attributes.first_name":"Za\\u0000ra"}')]
     members = sum(len(account.members("list", record["id"])) for record in account.records("list"))
-    assert ask(dataset, tmp_path, "select count(*) from list_profiles where _dlt_valid_to is null")[0][0] == members
+    assert ask(tmp_path, "select count(*) from list_profiles where _dlt_valid_to is null")[0][0] == members
 
 
 # --- whatever else there is, value for value
@@ -88,43 +81,28 @@ COUNTING = [
 
 
 class PostgresJourney(Journey):
-    """A journey into Postgres. Queries name tables as those on DuckDB do: `klaviyo.<report>`."""
-
-    @property
-    def dataset(self) -> str:
-        # Folders are numbered; workers of one run have the same numbers.
-        return f"klaviyo_{os.getpid()}_{self.folder.name}".lower()[:50]
+    """A journey into Postgres."""
 
     def pipeline(self, name: str = "klaviyo") -> dlt.Pipeline:
-        return open_pipeline(name, "postgres", self.dataset, str(self.pipelines_dir))
+        return open_pipeline(name, "postgres", pipelines_dir=str(self.pipelines_dir))
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        reader = open_pipeline("reader", "postgres", self.dataset, str(self.folder / "reader"))
+        reader = open_pipeline("reader", "postgres", "klaviyo", str(self.folder / "reader"))
         with reader.sql_client() as client:
             client.execute_sql("SET TimeZone = 'UTC'")
-            found = client.execute_sql(query.replace(" klaviyo.", f" {self.dataset}."))
+            found = client.execute_sql(query)
         return [tuple(row) for row in found or ()]
 
     def rows(self, report: str, dataset: str = "klaviyo") -> list[tuple[str | None, ...]]:
-        of = f"WHERE table_schema = '{self.dataset}' AND table_name = '{report}' ORDER BY 1"
+        of = f"WHERE table_schema = '{dataset}' AND table_name = '{report}' ORDER BY 1"
         names = [name for (name,) in self.sql(f"SELECT column_name FROM information_schema.columns {of}")]
         kept = ", ".join(f'"{name}"::text' for name in names if name not in ("_dlt_load_id", "observed_at"))
-        return sorted(self.sql(f"SELECT {kept} FROM klaviyo.{report}"), key=str)
-
-    def tables(self, dataset: str = "klaviyo") -> list[str]:
-        return super().tables(self.dataset)
-
-    def close(self) -> None:
-        super().close()
-        with self.pipeline().sql_client() as client:
-            for name in (self.dataset, f"{self.dataset}_staging"):
-                client.execute_sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+        return sorted(self.sql(f"SELECT {kept} FROM {dataset}.{report}"), key=str)
 
 
 @contextmanager
 def into_postgres(folder: Path, account: Account, clock: FakeClock) -> Iterator[PostgresJourney]:
-    with home(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DESTINATION__POSTGRES__CREDENTIALS", CREDENTIALS)
+    with home(folder):
         journey = PostgresJourney(folder, account, clock)
         try:
             yield journey
