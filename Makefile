@@ -4,26 +4,31 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check unit format docs constraints clean
+.PHONY: demo test check unit integration format generate constraints clean
 
 demo: $(INSTALLED)  ## a sandbox account, a full sync into DuckDB, what was loaded and three queries
 	$(BIN)/python pipelines/klaviyo_demo.py
 
-test: check unit  ## everything: format, lint, types, tests
+test: check  ## format, lint, types and every test but those of `make integration`
+	$(BIN)/pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 
-unit: $(INSTALLED)
-	$(BIN)/pytest
+unit: $(INSTALLED)  ## the tests without a server or a database, in seconds
+	$(BIN)/pytest tests/unit
+
+integration: $(INSTALLED)  ## what needs environments of its own: the wheel, `dlt init`
+	$(BIN)/pytest -n 1 tests/packaging
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(INSTALLED)  ## write again what docs/ takes from the code
+generate: $(INSTALLED)  ## write again what is made from schemas/ and from the code
+	$(BIN)/python -m tools.columns
 	$(BIN)/python docs/generate.py
 
 constraints: $(INSTALLED)  ## pin what is installed now

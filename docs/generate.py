@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that repeat what the code declares: `make docs`."""
+"""Writes the parts of the documentation that repeat what the code declares: `make generate`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sources.klaviyo.config.settings import (  # noqa: E402
 )
 from sources.klaviyo.windows import SplitBy  # noqa: E402
 
-HEADER = "<!-- Written by docs/generate.py (make docs). Change the code, not this file. -->\n"
+HEADER = "<!-- Written by docs/generate.py (make generate). Change the code, not this file. -->\n"
 
 
 def configuration() -> str:

@@ -14,7 +14,7 @@ Where each fact comes from:
 - what the SDK does not state, which is the sort fields and the fields below objects that have several shapes: the rules
   of the revision before, or the tables below for endpoints that it does not have.
 
-`tests/test_sandbox_rules.py` runs this on the SDK of the revision that has an OpenAPI file, and lists the differences.
+`tests/sandbox/test_sandbox_rules.py` runs this on the SDK of the revision that has an OpenAPI file, and lists the differences.
 """
 
 from __future__ import annotations

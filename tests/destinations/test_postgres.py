@@ -17,10 +17,10 @@ from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
 from sources.klaviyo.load.pipeline import load_settings, open_pipeline
 from sources.klaviyo.load.runner import run
-from tests import truth
-from tests.journeys import NOW, FakeClock, Journey, home, small_account
-from tests.test_analytics_journeys import MESSAGES, FastClock, is_true, made_up
-from tests.test_people import MARKETING, add, change, subscriptions, suppressed
+from tests.journeys.test_analytics_journeys import MESSAGES, FastClock, is_true, made_up
+from tests.journeys.test_people import MARKETING, add, change, subscriptions, suppressed
+from tests.support import truth
+from tests.support.journeys import NOW, FakeClock, Journey, home, small_account
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from sandbox import Account, Request
-from tests.journeys import FakeClock, Journey, home, small_account
+from tests.support.journeys import FakeClock, Journey, home, small_account
 from tests.upgrade.make_fixture import FOLDER, move, tables
 
 VERSIONS = ("0.1.0",)

@@ -1,0 +1,94 @@
+"""The run loop in a process of its own, with packages small enough to be hit in many places. To be killed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from dlt.common.storages.load_package import PackageStorage
+from dlt.common.storages.load_storage import LoadStorage
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.extract.storage import ExtractStorage
+from dlt.pipeline.pipeline import Pipeline
+
+from sources.klaviyo.extract.buffer import Drained
+from sources.klaviyo.extract.tuning import Tuning
+from sources.klaviyo.load.pipeline import load_settings, open_pipeline
+from sources.klaviyo.load.runner import run
+from tests.support.journeys import KEY, FakeClock, home
+
+DIED = 9
+#: Small enough that a kill hits in many places.
+TUNING = Tuning(table_rows=20, worth_loading_rows=40, package_rows=60)
+Death = tuple[str, bool, int] | tuple[str, bool, int, str]
+#: Steps of dlt's around which a process can die, as (class, method): each leaves another state behind.
+STEPS: dict[str, tuple[type, str]] = {
+    "extracted": (ExtractStorage, "commit_new_load_package"),
+    "normalized": (LoadStorage, "commit_new_load_package"),
+    "input dropped": (PackageStorage, "delete_package"),
+    "schema updated": (LoadStorage, "commit_schema_update"),
+    "job started": (PackageStorage, "start_job"),
+    "job marked": (PackageStorage, "save_pending_transition"),
+    "job completed": (PackageStorage, "complete_job"),
+    "load recorded": (SqlJobClientBase, "complete_load"),
+    "package completed": (PackageStorage, "complete_loading_package"),
+    "package moved": (LoadStorage, "complete_load_package"),
+    "state saved": (Pipeline, "_save_state"),
+}
+
+
+def die(step: str, before: bool, nth: int, about: str = "") -> None:
+    """Let this process end without a word before or after the nth time that a step is taken.
+
+    Args:
+        about: pattern that an argument of the step has to match, such as a job's file name.
+    """
+    owner, name = STEPS[step]
+    taken, method = 0, getattr(owner, name)
+
+    def deadly(*args: Any, **options: Any) -> Any:
+        nonlocal taken
+        if not any(re.search(about, str(argument)) for argument in args):
+            return method(*args, **options)
+        taken += 1
+        if before and taken == nth:
+            os._exit(DIED)
+        result = method(*args, **options)
+        if taken == nth:
+            os._exit(DIED)
+        return result
+
+    setattr(owner, name, deadly)
+
+
+def in_pieces(tables: Callable[[Drained], Iterator[pa.Table]]) -> Callable[[Drained], Iterator[pa.Table]]:
+    """What waits to be loaded in tables of a few rows, however much it is."""
+    return lambda drained: (t.slice(n, 20) for t in tables(drained) for n in range(0, t.num_rows, 20))
+
+
+def work(
+    folder: Path, url: str, moment: datetime, flags: dict[str, Any], death: Death | None = None, config: str = ""
+) -> None:
+    """Run to the end, unless somebody kills this process.
+
+    Args:
+        url: of the sandbox.
+        moment: the present.
+        death: arguments of `die`; None to live on.
+        config: TOML, dlt's settings.
+    """
+    if death is not None:
+        die(*death)
+    setattr(Drained, "__iter__", in_pieces(Drained.__iter__))  # noqa: B010 - mypy takes it for a bound method
+    clock = FakeClock(moment)
+    with home(folder, config):
+        settings = load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
+        pipeline = open_pipeline("klaviyo", pipelines_dir=str(folder / "pipelines"))
+        outcomes = run(pipeline, settings, clock=clock, tuning=TUNING)
+    if any(outcome.error or not outcome.loaded for outcome in outcomes):
+        raise SystemExit(f"{[outcome.error for outcome in outcomes]}")
