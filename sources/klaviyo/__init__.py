@@ -15,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import KlaviyoError
+    from .load.rows import filter_rows, map_rows
     from .load.source import klaviyo, klaviyo_report
 
-__all__ = ["KlaviyoError", "klaviyo", "klaviyo_report"]
+__all__ = ["KlaviyoError", "filter_rows", "klaviyo", "klaviyo_report", "map_rows"]
 
-_MODULES = {"KlaviyoError": "errors", "klaviyo": "load.source", "klaviyo_report": "load.source"}
+_MODULES = {
+    "KlaviyoError": "errors",
+    "filter_rows": "load.rows",
+    "klaviyo": "load.source",
+    "klaviyo_report": "load.source",
+    "map_rows": "load.rows",
+}
 
 
 def __getattr__(name: str) -> Any:
