@@ -13,6 +13,7 @@ import dlt
 import pytest
 
 from sandbox import Account, Sandbox
+from sources.klaviyo import klaviyo
 from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
 from sources.klaviyo.load.pipeline import load_settings, open_pipeline
@@ -251,3 +252,29 @@ def test_custom_reports_are_raw_included_and_lifted(journey: PostgresJourney) ->
         found = [journey.rows(table) for table in ("orders", "orders__included")]
         assert found == (before or found)
         before = found
+
+
+def test_from_code_a_report_without_rows_makes_its_table_and_takes_rows_later(
+    tmp_path: Path, postgres_dsn: str
+) -> None:
+    clock = FakeClock(datetime.now(UTC))
+    account = small_account(clock, seed=1, events=30, profiles=5, metrics=2)
+    with home(tmp_path), Sandbox(account) as server:
+        destination = dlt.destinations.postgres(postgres_dsn)
+        into = dlt.pipeline("klaviyo", destination=destination, dataset_name="made", pipelines_dir="pipelines")
+        reports = ["events", "tags", "metrics", "templates", "list_profiles"]
+        source = klaviyo(api_key="pk_sandbox", base_url=server.url, reports=reports, start_date="2026-01-01")
+        into.run(source)
+        counts = {report: _count(into, report) for report in reports}
+        assert (counts["tags"], counts["templates"], counts["list_profiles"]) == (0, 0, 0)
+        assert counts["metrics"] == 2
+        account.add("tag", {"attributes": {"name": "new"}})
+        account.add("template", {"attributes": {"name": "new", "updated": clock.now() - timedelta(hours=3)}})
+        into.run(source)
+        assert {report: _count(into, report) for report in reports} == {**counts, "tags": 1, "templates": 1}
+
+
+def _count(pipeline: dlt.Pipeline, table: str) -> int:
+    with pipeline.sql_client() as client:
+        ((number,),) = client.execute_sql(f"SELECT count(*) FROM {table}") or [(0,)]
+        return int(number)

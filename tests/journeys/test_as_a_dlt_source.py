@@ -12,7 +12,6 @@ from typing import Any
 
 import dlt
 import pytest
-from dlt.destinations._adbc_jobs import AdbcParquetCopyJob
 
 from sources.klaviyo import filter_rows, klaviyo, klaviyo_report, map_rows
 from sources.klaviyo.extract.tuning import Tuning
@@ -266,5 +265,4 @@ def test_an_unrelated_pipeline_in_the_same_process_is_as_dlt_leaves_it(
     if first == "theirs":
         run_ours()
     assert dict(os.environ) == before
-    assert AdbcParquetCopyJob._ingest_per_rowgroup is False
     assert logging.getLogger("dlt").filters == []

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
+from typing import Any
 
 import dlt
 from dlt.common.configuration.providers import EnvironProvider
@@ -22,16 +22,12 @@ from ..errors import ConfigError
 #: The releases of dlt whose private parts this package knows: `recovery.py` moves its files, and this module patches it.
 SUPPORTED = "1.31"
 
-_ADBC_SWITCH = "_ingest_per_rowgroup"
-_lock = threading.Lock()
-_patched = 0
-
 
 def check_version() -> None:
     """Refuse a dlt that this package was not tested with.
 
     Raises:
-        ConfigError: another release is installed, or what is patched is not there.
+        ConfigError: another release is installed.
     """
     found = version("dlt")
     if not found.startswith(f"{SUPPORTED}."):
@@ -39,8 +35,8 @@ def check_version() -> None:
             f"dlt {found} is installed, and this version of dlt-klaviyo works with dlt {SUPPORTED}: "
             f'pip install "dlt~={SUPPORTED}.0", or look for a newer dlt-klaviyo.'
         )
-    if not hasattr(AdbcParquetCopyJob, _ADBC_SWITCH):
-        raise ConfigError(f"dlt {found} is installed, but AdbcParquetCopyJob.{_ADBC_SWITCH} is not: reinstall dlt.")
+    if not hasattr(AdbcParquetCopyJob, "_ingest_per_rowgroup"):
+        raise ConfigError(f"dlt {found} lacks AdbcParquetCopyJob._ingest_per_rowgroup: install an unchanged dlt.")
 
 
 @contextmanager
@@ -64,19 +60,27 @@ def applied(pipeline: dlt.Pipeline, *, one_worker: bool = False) -> Iterator[Non
         settings["load", "workers"] = "1"
     with ExitStack() as stack:
         stack.enter_context(_environment(_scoped(pipeline.pipeline_name, settings)))
-        stack.enter_context(_adbc_by_row_group())
         stack.enter_context(quiet())
+        load_empty_files(pipeline.destination)
         yield
 
 
 def _scoped(pipeline_name: str, settings: Mapping[tuple[str, ...], str]) -> dict[str, str]:
     """Environment variables that only this pipeline reads, for what the user has not set."""
-    found = {}
-    for (*sections, key), value in settings.items():
-        names = [EnvironProvider.get_key_name(key, scope, *sections) for scope in (pipeline_name, "")]
-        if not any(name in os.environ for name in names):
-            found[names[0]] = value
-    return found
+    return {
+        EnvironProvider.get_key_name(key, pipeline_name, *sections): value
+        for (*sections, key), value in settings.items()
+        if not _is_set(key, pipeline_name, *sections)
+    }
+
+
+def _is_set(key: str, pipeline_name: str, *sections: str) -> bool:
+    """Whether the user set a value, for this pipeline or for all."""
+    return any(
+        provider.get_value(key, Any, scope, *sections)[0] is not None
+        for provider in dlt.config.config_providers
+        for scope in (pipeline_name, "")
+    )
 
 
 @contextmanager
@@ -89,24 +93,31 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-@contextmanager
-def _adbc_by_row_group() -> Iterator[None]:
-    """Load Parquet files through ADBC row group by row group, still in one transaction.
+def load_empty_files(destination: Any) -> None:
+    """Let a destination load Parquet files without rows through ADBC.
 
-    A report without records comes as a file without rows, which dlt hands to ADBC as a stream without a schema: the load
-    fails for good. By the row group every table that is handed over has a schema.
+    dlt hands such a file to ADBC as a stream without a schema, and the load fails for good. Row group by row group, still
+    in one transaction, every table that is handed over has a schema. Only this destination object changes: dlt asks it
+    for the client that makes the jobs.
     """
-    global _patched
-    with _lock:
-        _patched += 1
-        setattr(AdbcParquetCopyJob, _ADBC_SWITCH, True)
-    try:
-        yield
-    finally:
-        with _lock:
-            _patched -= 1
-            if not _patched:
-                setattr(AdbcParquetCopyJob, _ADBC_SWITCH, False)
+    if destination is None or "client" in vars(destination):
+        return
+    make_client = destination.client
+
+    def client(*args: Any, **options: Any) -> Any:
+        made = make_client(*args, **options)
+        make_job = made.create_load_job
+
+        def create_load_job(*args: Any, **options: Any) -> Any:
+            job = make_job(*args, **options)
+            if isinstance(job, AdbcParquetCopyJob):
+                job._ingest_per_rowgroup = True
+            return job
+
+        made.create_load_job = create_load_job
+        return made
+
+    destination.client = client
 
 
 class _HintsAreMeant(logging.Filter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -61,6 +62,8 @@ class Run:
         self._inherited: dict[str, list[Window]] = {}
         self._plans: dict[str, Plan] = {}
         self._waiting: list[str] = []
+        # dlt extracts parallelized resources in threads.
+        self._lock = threading.Lock()
 
     def prepare(self, pipeline_state: Mapping[str, Any]) -> None:
         """Choose the metrics of reports that are read by metric, and see which reports changed since they were loaded.
@@ -126,14 +129,20 @@ class Run:
 
     def add(self, name: str, resource_state: Mapping[str, Any]) -> bool:
         """Plan a report that is to be read; False if it was already."""
-        if name in self._plans:
-            return False
+        with self._lock:
+            if name in self._plans:
+                return False
+            self._plans[name] = self._planned(name, resource_state)
+            self._waiting.append(name)
+            return True
+
+    def _planned(self, name: str, resource_state: Mapping[str, Any]) -> Plan:
         selected, zone = self.selected[name], None
         if selected.settings.analytics is not None:
             # Without a timezone the engine says why, and reads nothing.
             with suppress(KlaviyoError):
                 zone = self._engine.account.timezone()
-        self._plans[name] = plan_again(
+        return plan_again(
             selected.report,
             selected.settings,
             resource_state,
@@ -142,8 +151,6 @@ class Run:
             anew=name in self.anew,
             inherited=self._inherited.get(name, ()),
         )
-        self._waiting.append(name)
-        return True
 
     def plan(self, name: str) -> Plan:
         """The plan of a report that was added."""
@@ -159,9 +166,10 @@ class Run:
 
     def start(self) -> None:
         """Begin to read what was added since the last call."""
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._engine.start(self._plans[name] for name in waiting)
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                self._engine.start(self._plans[name] for name in waiting)
 
     def handle(self, name: str) -> Handle:
         """The handle of a report that was started."""

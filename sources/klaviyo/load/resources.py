@@ -86,6 +86,12 @@ def write_disposition(disposition: Disposition) -> Any:
     return {"disposition": "merge", "strategy": "delete-insert"}
 
 
+def _destination() -> str:
+    """The type of the destination that is being loaded into; empty where there is none."""
+    destination = dlt.current.pipeline().destination
+    return "" if destination is None else destination.destination_type.rpartition(".")[2]
+
+
 def _sort_duplicates(report: Report, columns: Mapping[str, Any]) -> None:
     """Of two rows with one key, let dlt keep the one with the greater cursor value."""
     cursor = report.endpoint.cursor
@@ -96,12 +102,13 @@ def _sort_duplicates(report: Report, columns: Mapping[str, Any]) -> None:
             return
 
 
-def rows_of(run: Run, name: str, package: Package, *, append: bool = False) -> Iterator[Any]:
+def rows_of(run: Run, name: str, package: Package, *, append: bool = False, reused: bool = False) -> Iterator[Any]:
     """The tables of one report for one load package; None while there is nothing yet, so that others go on.
 
     Args:
         package: when it is full, the rows that are left go into the next one.
         append: the load package appends them, so it ends before the first row that would have to be merged.
+        reused: the resource may be extracted again by another run, and dlt keeps the hints that come with an item.
 
     Raises:
         KlaviyoError: the report failed, and the run raises errors.
@@ -112,7 +119,7 @@ def rows_of(run: Run, name: str, package: Package, *, append: bool = False) -> I
         yield None
     run.start()
     handle = run.handle(name)
-    writer = _Writer(run, handle, package, resource_state)
+    writer = _Writer(run, handle, package, resource_state, reused)
     try:
         yield from writer.whole() if handle.plan.whole else writer.windowed(append)
     except GeneratorExit:
@@ -124,12 +131,16 @@ def rows_of(run: Run, name: str, package: Package, *, append: bool = False) -> I
 class _Writer:
     """Hands the rows of one report to dlt, and writes into its state what they cover."""
 
-    def __init__(self, run: Run, handle: Handle, package: Package, resource_state: dict[str, Any]) -> None:
+    def __init__(
+        self, run: Run, handle: Handle, package: Package, resource_state: dict[str, Any], reused: bool
+    ) -> None:
         self._run = run
         self._handle = handle
         self._plan: Plan = handle.plan
         self._package = package
         self._state = resource_state
+        self._reused = reused
+        self._begun = False
 
     def windowed(self, append: bool) -> Iterator[Any]:
         """The rows that are there, until the package is full or the report is read."""
@@ -172,11 +183,14 @@ class _Writer:
         spool = handle.output.spool
         if handle.failed or spool is None:
             return
-        # At least one table: dlt replaces or retires nothing for a resource that yields nothing.
-        yield self._empty()
+        empty = True
         for table in map(standing, spool.tables()):
+            empty = empty and table.num_rows == 0
             self._package.add(table.num_rows)
             yield self._fitted(table)
+        if empty:
+            # dlt replaces or retires nothing for a resource that yields nothing.
+            yield self._empty()
         spool.close()
         handle.output.loaded = True
         if plan.report.is_windowed:
@@ -195,21 +209,31 @@ class _Writer:
 
     def _empty(self) -> Any:
         """An item without rows, for which dlt makes or empties the table all the same."""
-        custom = self._plan.report.custom
-        if custom is not None and custom.inferred:
-            return dlt.mark.materialize_table_schema()
-        return self._handle.output.shaper.empty()
+        inferred = self._plan.report.custom is not None and self._plan.report.custom.inferred
+        item = dlt.mark.materialize_table_schema() if inferred else self._handle.output.shaper.empty()
+        return self._with_disposition(item)
+
+    def _with_disposition(self, item: Any) -> Any:
+        """The first item of a custom report with the disposition of this run; any other as it is."""
+        if self._begun:
+            return item
+        self._begun = True
+        if self._plan.report.custom is None or not self._reused:
+            return item
+        # Where its definition was changed, its table is replaced.
+        hints = dlt.mark.make_hints(write_disposition=write_disposition(self._plan.disposition))
+        return dlt.mark.with_hints(item, hints)
 
     def _fitted(self, table: Any) -> Any:
         """The table as the destination can hold it; or the dicts that dlt is to infer the columns of."""
         output, contract = self._handle.output, self._plan.report.contract
-        destination = dlt.current.pipeline().destination
-        if destination is not None and destination.destination_type.rpartition(".")[2] in _WITHOUT_NULS:
+        if _destination() in _WITHOUT_NULS:
             # A text that the destination refuses would fail the load for good.
             table, misfits = without_nuls(table, contract)
             output.misfits.update(misfits)
         custom = self._plan.report.custom
-        return unpacked(table, contract) if custom is not None and custom.inferred else table
+        item = unpacked(table, contract) if custom is not None and custom.inferred else table
+        return self._with_disposition(item)
 
     def _raise(self) -> None:
         error = self._handle.error

@@ -27,7 +27,7 @@ from ..plan.state import SOURCE
 from . import dlt_compat
 from .package import Package
 from .prepare import Run
-from .resources import resource, rows_of, write_disposition
+from .resources import resource, rows_of
 
 #: How much is fetched, decoded and loaded at once.
 TUNING = DEFAULT
@@ -182,10 +182,10 @@ class _Session:
         try:
             if name not in run.selected:
                 raise ConfigError(f"{name}: the settings were changed since this source was made: make a new one.")
-            found = rows_of(run, name, package)
-            if run.selected[name].report.custom is not None:
-                found = _with_disposition(found, run, name)
-            yield from found
+            yield from rows_of(run, name, package, reused=True)
+        except Exception:
+            run.close()
+            raise
         finally:
             self._end(run)
 
@@ -199,6 +199,8 @@ class _Session:
                 self._state, self._run, self._package, self._readers = stored, run, Package(run.clock), 0
                 self._stack.close()
                 self._stack.enter_context(dlt_compat.quiet())
+                pipeline = _active_pipeline()
+                dlt_compat.load_empty_files(pipeline.destination if pipeline else None)
             self._readers += 1
             return self._run, self._package
 
@@ -212,20 +214,6 @@ class _Session:
                 run.close()
                 # A resource that is extracted after all others starts a run of its own.
                 self._run = None
-
-
-def _with_disposition(items: Iterator[Any], run: Run, name: str) -> Iterator[Any]:
-    """Rows of a custom report with the disposition of this run: where its definition was changed, its table is replaced.
-
-    It is said with every first item, since dlt keeps what the last run of the same object said.
-    """
-    said = False
-    for item in items:
-        if item is not None and not said:
-            said = True
-            hints = dlt.mark.make_hints(write_disposition=write_disposition(run.plan(name).disposition))
-            item = dlt.mark.with_hints(item, hints)
-        yield item
 
 
 def source_of(run: Run, names: Iterable[str], package: Package) -> DltSource:
