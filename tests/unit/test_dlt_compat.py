@@ -58,10 +58,12 @@ def test_what_the_user_set_stays(pipeline: dlt.Pipeline, name: str, monkeypatch:
 
 
 def test_what_the_user_set_in_a_file_stays(tmp_path: Path) -> None:
-    with home(tmp_path, "[load]\nworkers = 4\n"):
-        with dlt_compat.applied(dlt.pipeline("klaviyo_acme", destination="duckdb"), one_worker=True):
-            assert "KLAVIYO_ACME__LOAD__WORKERS" not in os.environ
-            assert len(ours()) == 2
+    with (
+        home(tmp_path, "[load]\nworkers = 4\n"),
+        dlt_compat.applied(dlt.pipeline("klaviyo_acme", destination="duckdb"), one_worker=True),
+    ):
+        assert "KLAVIYO_ACME__LOAD__WORKERS" not in os.environ
+        assert len(ours()) == 2
 
 
 def test_runs_side_by_side_do_not_take_each_others_settings_away(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
