@@ -1,4 +1,4 @@
-"""Runs what is measured in processes of their own, checks what they loaded, and prints tables of analytics_query."""
+"""Runs what is measured in processes of their own, checks what they loaded, and prints tables of figures."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def median(values: Iterable[float]) -> float:
 
 
 def table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print analytics_query under a title; keep them for `benchmarks.plot` in the file that BENCHMARK_RESULTS names."""
+    """Print figures under a title; keep them for `benchmarks.plot` in the file that BENCHMARK_RESULTS names."""
     rows = [list(row) for row in rows]
     if kept := os.environ.get("BENCHMARK_RESULTS"):
         with Path(kept).open("a", encoding="utf-8") as file:
@@ -172,7 +172,7 @@ def megabytes(count: int) -> float:
 
 
 def machine() -> str:
-    """What the analytics_query were measured on."""
+    """What the figures were measured on."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("dlt", "duckdb", "pyarrow"))
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}, {versions}{load}"

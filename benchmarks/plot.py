@@ -1,4 +1,4 @@
-"""`python -m benchmarks.plot RESULTS FIGURE`: the analytics_query of earlier commands as bars, one panel a table.
+"""`python -m benchmarks.plot RESULTS FIGURE`: the figures of earlier commands as bars, one panel a table.
 
 Run the others with `BENCHMARK_RESULTS=results.jsonl` in the environment, which keeps what they print. Needs matplotlib:
 `pip install -e ".[benchmarks]"`.

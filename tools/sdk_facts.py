@@ -9,7 +9,7 @@ reads the installed `klaviyo-api` and those beside it (see `tests/support/sdks.p
 Where each fact comes from:
 
 - path, method, parameters: what the SDK's methods send;
-- filters, page sizes, rates, rate_overrides variants, scopes, additional fields: the docstrings;
+- filters, page sizes, rates, rate overrides, scopes, additional fields: the docstrings;
 - type, includes, sparse fields: the response models (the SDK takes `include` and `fields[…]` as bare strings). An
   include is a relationship whose type has a `fields[…]` parameter; sparse fields are the attributes at every depth,
   lists not entered. `x.*` stands for whatever lies below an object that the SDK leaves untyped;
@@ -204,7 +204,7 @@ def _docstring(method: str) -> tuple[str, dict[str, str]]:
 
 
 def rates(operation: Operation) -> Iterator[tuple[str, Facts]]:
-    """The rates in the docstring: that of the endpoint under an empty name, the rate_overrides ones under `parameter=value`."""
+    """The rates in the docstring: that of the endpoint under an empty name, the overrides under `parameter=value`."""
     pattern = (
         r"(?:\*Rate limits\*:|Rate limits when using the `([^`]+)` parameter in your API request:)"
         r"<br>Burst: `(\d+)/s`<br>Steady: `(\d+)/m`(?:<br>Daily: `(\d+)/d`)?"
