@@ -97,6 +97,22 @@ def decode_whole(decode: Callable[[bytes], Any], page: bytes) -> Any:
         raise TransientError(f"the answer is not the JSON that was expected: {error}") from None
 
 
+class _DataPage(msgspec.Struct, gc=False):
+    data: list[Raw] | Raw = []
+
+
+_decode_data = msgspec.json.Decoder(_DataPage).decode
+
+
+def has_records(page: bytes) -> bool:
+    """Whether a page holds any record."""
+    try:
+        data = _decode_data(page).data
+    except UNREADABLE:
+        return True
+    return bool(data) if isinstance(data, list) else bytes(data) != b"null"
+
+
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|.)", re.DOTALL)
 
 

@@ -86,6 +86,12 @@ def high_water(start: datetime, covered: Iterable[Window]) -> datetime | None:
     return None
 
 
+def until(windows: Iterable[Window], end: datetime) -> list[Window]:
+    """What of the windows lies before a moment, to whole seconds."""
+    end = end.replace(microsecond=0)
+    return intersection(windows, [Window(BEGINNING, end)]) if end > BEGINNING else []
+
+
 def plan(
     start: datetime,
     end: datetime,

@@ -24,6 +24,7 @@ from ..config.settings import Settings
 from ..errors import AuthError, KlaviyoError, RateLimited, RequestRejected, TransientError
 from ..jsonapi import JSON_API, next_link
 from .rate_limit import Governor, too_long
+from .server_time import ServerTime
 
 #: 524 is the timeout of the network in front of Klaviyo (seen).
 _PASSING = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
@@ -88,6 +89,7 @@ class Client:
         self._timeout_s = (_CONNECT_TIMEOUT_S, settings.request_timeout_s)
         self._secret = settings.authorization.partition(" ")[2]
         self._governor = governor
+        self.server_time = ServerTime(governor.clock)
         self._counting = threading.Lock()
         self._session = requests.Session()
         self._session.headers.update(
@@ -166,6 +168,7 @@ class Client:
             self._governor.failed(bucket)
             raise TransientError(f"no whole answer from {endpoint.path}: {self._clean(error)}") from None
         took_s = self._governor.clock.monotonic() - sent_s
+        self.server_time.note(response.headers.get("Date"))
         with self._counting:
             traffic.answered(took_s)
         if response.status_code == 429:
