@@ -61,7 +61,10 @@ def plan(
 
 def stream_of(*plans: Plan, tuning: Tuning = EAGER) -> Stream:
     """The stream of plans that send the same requests, with an output for each."""
-    stream = Stream(plans[0], threading.RLock(), tuning)
+    lock = threading.RLock()
+    # Held for good: most methods are to be called with it, and nobody else wants it.
+    lock.acquire()
+    stream = Stream(plans[0], lock, tuning)
     stream.outputs += [Output(one, tuning) for one in plans]
     return stream
 
@@ -113,6 +116,10 @@ def _holds(operator: str, bound: str, moment: datetime) -> bool:
         "less-than": moment < limit,
         "less-or-equal": moment <= limit,
     }[operator]
+
+
+def _id_column(of: Report) -> str:
+    return next(column.name for column in of.contract.columns if column.path == "id")
 
 
 class Reading:
@@ -188,7 +195,7 @@ class Reading:
         self.stream.settle(chain, 0.0)
         for output in self.stream.outputs:
             for table in output.buffer.drain():
-                self.ids[output.plan.report.name] += table.column("id").to_pylist()
+                self.ids[output.plan.report.name] += table.column(_id_column(output.plan.report)).to_pylist()
         return True
 
     def fail(self, error: KlaviyoError, thread: int = 0) -> bool:
