@@ -97,7 +97,11 @@ class Collection:
     def __call__(self, request: Request) -> list[bytes]:
         told = parse_qs(urlsplit(request.path).query).get("filter", [""])[0]
         terms = re.findall(rf"([a-z-]+)\({self.cursor},([^)]+)\)", told)
-        ids = [one for one, moment in self.moments.items() if all(_holds(*term, moment) for term in terms)]
+        ids = [
+            one
+            for one, moment in self.moments.items()
+            if all(_holds(operator, bound, moment) for operator, bound in terms)
+        ]
         ids.sort(key=lambda one: (self.moments[one].replace(microsecond=0), one))
         records = [record(self.kind, one, **{self.cursor: self.moments[one].isoformat()}) for one in ids]
         return [page(records[n : n + self.page_size]) for n in range(0, len(ids), self.page_size)] or [page([])]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ kinds = st.sampled_from([("events", "event", "datetime"), ("profiles", "profile"
 
 
 def planned(name: str, bounds_s: Sequence[int], **settings: Any) -> Plan:
-    windows = [window(start, end) for start, end in zip(bounds_s, bounds_s[1:], strict=False)]
+    windows = [window(start, end) for start, end in pairwise(bounds_s)]
     return plan(name, *windows, **settings)
 
 
