@@ -100,8 +100,13 @@ def load_contract(name: str, revision: str) -> Contract:
 
     The columns are the same under every revision. Where a value is elsewhere, its path is a table: the first revision
     that has it there -> path, or null where the value is gone.
+
+    Raises:
+        LookupError: the report has no columns.
     """
-    declared = _declared(BUNDLE)[name]
+    declared = _declared(BUNDLE).get(name)
+    if declared is None:
+        raise LookupError(f"report {name} has no columns: write schemas/{name}.yaml, then run `make generate`")
     columns = [
         Column(name=key, **{**told, "path": _path(told["path"], revision)}) for key, told in declared["columns"].items()
     ]

@@ -272,6 +272,8 @@ def reports(revision: str) -> Mapping[str, Report]:
 def _resolved(row: ReportRow, revision: str) -> Report:
     """The row of a report with the endpoints and columns that it names."""
     known = endpoints(revision)
+    if row.endpoint not in known:
+        raise LookupError(f"report {row.name}: catalog/endpoints.py has no row {row.endpoint!r} in revision {revision}")
     endpoint = known[row.endpoint]
     return Report(
         name=row.name,
