@@ -18,7 +18,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 
 steps: $(INSTALLED)  ## what is missing of an endpoint or a report, before a hundred other tests fail of it
-	$(BIN)/pytest -n 0 tests/unit/test_every_step_of_an_endpoint.py
+	$(BIN)/pytest -n 0 -x tests/unit/test_every_step_of_an_endpoint.py
 
 unit: steps  ## the tests without a server or a database, in seconds
 	$(BIN)/pytest tests/unit
