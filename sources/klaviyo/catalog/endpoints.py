@@ -553,9 +553,17 @@ _TABLE = (
 
 @cache
 def endpoints(revision: str) -> Mapping[str, Endpoint]:
-    """Name -> endpoint, for those that exist under a revision."""
+    """Name -> endpoint, for those that exist under a revision.
+
+    Raises:
+        LookupError: a row has a path that the SDK of this revision does not know.
+    """
     facts_by_path = {facts.template: facts for facts in capabilities(revision).values()}
-    return {name: endpoint_of(row, facts_by_path[row.path]) for name, row in rows_of(revision, _TABLE).items()}
+    rows = rows_of(revision, _TABLE)
+    unknown = [f"{name}: {row.path}" for name, row in rows.items() if row.path not in facts_by_path]
+    if unknown:
+        raise LookupError(f"catalog/endpoints.py: revision {revision} has no such path: {', '.join(unknown)}")
+    return {name: endpoint_of(row, facts_by_path[row.path]) for name, row in rows.items()}
 
 
 def endpoint_of(row: EndpointRow, facts: Capabilities) -> Endpoint:

@@ -271,6 +271,8 @@ def reports(revision: str) -> Mapping[str, Report]:
 def _resolved(row: ReportRow, revision: str) -> Report:
     """The report of a row, with the endpoints and columns that the row names."""
     by_name = endpoints(revision)
+    if row.endpoint not in by_name:
+        raise LookupError(f"report {row.name}: catalog/endpoints.py has no row {row.endpoint!r} in revision {revision}")
     endpoint = by_name[row.endpoint]
     return Report(
         name=row.name,
