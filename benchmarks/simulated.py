@@ -27,6 +27,9 @@ Counting = Literal["clock", "first", "sliding"]
 #: moments; a second one like ours, with endless work; one that sends from four threads until it is refused.
 Other = Literal["nobody", "even", "random", "alike", "greedy"]
 
+#: Which window the headers of an answer tell of: in live answers nearly always the second.
+Named = Literal["second", "minute"]
+
 Headers = Mapping[str, str]
 
 
@@ -45,6 +48,7 @@ class Fixed:
     second_phase: float = 0.0
     minute_phase: float = 0.0
     used: dict[int, Counter[int]] = field(default_factory=lambda: {1: Counter(), 60: Counter()})
+    names: Named = "second"
 
     def answer(self, now: float) -> tuple[bool, Headers]:
         left: dict[int, float] = {}
@@ -56,8 +60,11 @@ class Fixed:
                 return _refusal(left[span])
         for span, phase, _ in spans:
             self.used[span][math.floor((now + phase) / span)] += 1
-        spent = self.used[60][math.floor((now + self.minute_phase) / 60)]
-        return _passage(self.rate, spent, left[60])
+        spent = {
+            span: self.used[span][math.floor((now + phase) / span)]
+            for span, phase in ((60, self.minute_phase), (1, self.second_phase))
+        }
+        return _passage(self.rate, spent, left, self.names)
 
 
 @dataclass
@@ -67,6 +74,7 @@ class FromFirst:
     rate: Rate
     started: dict[int, float] = field(default_factory=lambda: {1: -math.inf, 60: -math.inf})
     used: dict[int, int] = field(default_factory=lambda: {1: 0, 60: 0})
+    names: Named = "second"
 
     def answer(self, now: float) -> tuple[bool, Headers]:
         limits = {60: self.rate.steady, 1: self.rate.burst}
@@ -78,7 +86,7 @@ class FromFirst:
                 return _refusal(self.started[span] + span - now)
         for span in limits:
             self.used[span] += 1
-        return _passage(self.rate, self.used[60], self.started[60] + 60 - now)
+        return _passage(self.rate, self.used, {span: self.started[span] + span - now for span in limits}, self.names)
 
 
 @dataclass
@@ -87,6 +95,7 @@ class Sliding:
 
     rate: Rate
     passed: deque[float] = field(default_factory=deque)
+    names: Named = "second"
 
     def answer(self, now: float) -> tuple[bool, Headers]:
         while self.passed and self.passed[0] <= now - 60:
@@ -95,26 +104,31 @@ class Sliding:
             if len(self.passed) >= limit and self.passed[-limit] > now - span:
                 return _refusal(self.passed[-limit] + span - now)
         self.passed.append(now)
-        return _passage(self.rate, len(self.passed), self.passed[0] + 60 - now)
+        last = [when for when in self.passed if when > now - 1]
+        spent, left = {60: len(self.passed), 1: len(last)}, {60: self.passed[0] + 60 - now, 1: last[0] + 1 - now}
+        return _passage(self.rate, spent, left, self.names)
 
 
 def _refusal(left_s: float) -> tuple[bool, Headers]:
     return False, {"Retry-After": str(max(1, math.ceil(left_s)))}
 
 
-def _passage(rate: Rate, spent: int, left_s: float) -> tuple[bool, Headers]:
+def _passage(rate: Rate, spent: Mapping[int, int], left_s: Mapping[int, float], names: Named) -> tuple[bool, Headers]:
+    span, limit = (1, rate.burst) if names == "second" else (60, rate.steady)
+    # Live answers that name the second say Reset 0 [seen].
+    reset = math.floor(left_s[span]) if names == "second" else math.ceil(left_s[span])
     return True, {
-        "RateLimit-Limit": f"{rate.steady}, {rate.burst};w=1, {rate.steady};w=60",
-        "RateLimit-Remaining": str(rate.steady - spent),
-        "RateLimit-Reset": str(math.ceil(left_s)),
+        "RateLimit-Limit": f"{limit}, {rate.burst};w=1, {rate.steady};w=60",
+        "RateLimit-Remaining": str(limit - spent[span]),
+        "RateLimit-Reset": str(reset),
     }
 
 
-def server(counting: Counting, rate: Rate, chance: random.Random) -> Server:
+def server(counting: Counting, rate: Rate, chance: random.Random, names: Named = "second") -> Server:
     """A server with windows of any phase."""
     if counting == "clock":
-        return Fixed(rate, chance.random(), 60 * chance.random())
-    return FromFirst(rate) if counting == "first" else Sliding(rate)
+        return Fixed(rate, chance.random(), 60 * chance.random(), names=names)
+    return FromFirst(rate, names=names) if counting == "first" else Sliding(rate, names=names)
 
 
 @dataclass
@@ -187,7 +201,8 @@ class Simulation:
                 self.at(self.now + min(wait_s, 0.25), ask)
                 return
             bucket.send(self.now)
-            self.send(answered)
+            sent_s = self.now
+            self.send(lambda passed, headers: answered(passed, headers, self.now - sent_s))
             idle -= 1
             asking = idle > 0
             if asking:
@@ -200,10 +215,10 @@ class Simulation:
                 asking = True
                 ask()
 
-        def answered(passed: bool, headers: Headers) -> None:
+        def answered(passed: bool, headers: Headers, took_s: float) -> None:
             if passed:
                 tally.passed += 1
-                bucket.answered(self.now, headers)
+                bucket.answered(self.now, headers, took_s)
             else:
                 tally.refused += 1
                 bucket.refused(self.now, float(headers["Retry-After"]))
@@ -250,10 +265,11 @@ def simulate(
     jitter: float = 0.1,
     minutes: float = 10,
     seed: int = 0,
+    names: Named = "second",
 ) -> tuple[Tally, Tally]:
     """Our client and, where there is one, another; what was answered to each."""
     chance = random.Random(seed)  # noqa: S311 - phases
-    counts = server(counting, rate, chance) if isinstance(counting, str) else counting
+    counts = server(counting, rate, chance, names) if isinstance(counting, str) else counting
     simulation = Simulation(counts, latency_s=latency_s, jitter=jitter, seed=seed)
     threads = threads or DEFAULT.threads(rate, latency_s)
     ours, others = Tally(), Tally()
@@ -277,6 +293,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--latency-ms", type=int, default=300)
     parser.add_argument("--others", nargs="+", choices=get_args(Other), default=get_args(Other))
+    parser.add_argument("--names", choices=get_args(Named), default="second", help="the window that headers tell of")
     parser.add_argument("--counting", nargs="+", choices=get_args(Counting), default=get_args(Counting))
     given = parser.parse_args()
     rows: list[list[object]] = []
@@ -284,7 +301,9 @@ def main() -> None:
         for name, rate in RATES.items():
             row: list[object] = [f"{name} {rate.burst}/s {rate.steady}/min", other]
             for counting in given.counting:
-                ours, others = simulate(rate, counting, other, latency_s=given.latency_ms / 1000, minutes=given.minutes)
+                ours, others = simulate(
+                    rate, counting, other, latency_s=given.latency_ms / 1000, minutes=given.minutes, names=given.names
+                )
                 allowed = rate.steady * given.minutes
                 row += [
                     f"{100 * (ours.passed + others.passed) / allowed:.1f}",

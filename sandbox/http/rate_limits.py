@@ -7,6 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+#: Which window the headers of an answer name first.
+Named = Literal["second", "minute"]
 
 BURST_S = 1.0
 STEADY_S = 60.0
@@ -45,10 +49,13 @@ class Limiter:
 
     Args:
         clock: monotonic seconds.
+        names: the window that the headers name first and whose rest they tell: the second in nearly every live answer
+            [seen], the minute in a few [seen].
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, names: Named = "second") -> None:
         self._clock = clock
+        self._names = names
         self._windows: dict[tuple[str, ...], tuple[_Window, _Window, _Window]] = {}
         self._lock = threading.Lock()
 
@@ -69,12 +76,15 @@ class Limiter:
             second.used += 1
             minute.used += 1
             day.used += 1
+            limit, window = (burst, second) if self._names == "second" else (steady, minute)
+            # A second that is not over has 0 whole seconds left [seen].
+            reset_s = 0 if self._names == "second" else minute.left_s(now)
             per_day = "" if daily is None else f", {daily};w=86400"
             return Verdict(
                 True,
                 {
-                    "RateLimit-Limit": f"{steady}, {burst};w=1, {steady};w=60{per_day}",
-                    "RateLimit-Remaining": str(steady - minute.used),
-                    "RateLimit-Reset": str(minute.left_s(now)),
+                    "RateLimit-Limit": f"{limit}, {burst};w=1, {steady};w=60{per_day}",
+                    "RateLimit-Remaining": str(limit - window.used),
+                    "RateLimit-Reset": str(reset_s),
                 },
             )

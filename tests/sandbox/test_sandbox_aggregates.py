@@ -217,4 +217,4 @@ def test_aggregates_have_limits_of_their_own_and_no_daily_one(klaviyo: SimpleNam
         other = SimpleNamespace(account=klaviyo.account, server=server)
         answers = [post(other) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert answers[0].headers["RateLimit-Limit"] == "60, 3;w=1, 60;w=60"
+    assert answers[0].headers["RateLimit-Limit"] == "3, 3;w=1, 60;w=60"

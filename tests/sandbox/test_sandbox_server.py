@@ -48,7 +48,7 @@ def get(server: Sandbox, path: str, key: str = "Klaviyo-API-Key pk_sandbox", **p
 
 def test_the_second_and_the_minute_are_limited_and_told_in_headers(account: Account) -> None:
     clock = Clock()
-    with Sandbox(account, rate_limits=True, limiter=Limiter(clock)) as server:
+    with Sandbox(account, rate_limits=True, limiter=Limiter(clock, names="minute")) as server:
         first = get(server, "/api/tags")
         assert first.headers["RateLimit-Limit"] == "60, 3;w=1, 60;w=60"
         assert (first.headers["RateLimit-Remaining"], first.headers["RateLimit-Reset"]) == ("59", "60")
@@ -72,9 +72,24 @@ def test_the_second_and_the_minute_are_limited_and_told_in_headers(account: Acco
         assert get(server, "/api/tags").headers["RateLimit-Remaining"] == "59"
 
 
+def test_headers_tell_of_the_second_as_live_answers_do(account: Account) -> None:
+    clock = Clock()
+    with Sandbox(account, rate_limits=True, limiter=Limiter(clock)) as server:
+        told = [get(server, "/api/tags").headers for _ in range(2)]
+        clock.now += 1.0
+        told.append(get(server, "/api/tags").headers)
+        profiles = get(server, "/api/profiles").headers
+        reports = get(server, "/api/accounts").headers
+    assert {headers["RateLimit-Limit"] for headers in told} == {"3, 3;w=1, 60;w=60"}
+    assert [headers["RateLimit-Remaining"] for headers in told] == ["2", "1", "2"]
+    assert {headers["RateLimit-Reset"] for headers in told} == {"0"}
+    assert profiles["RateLimit-Limit"] == "75, 75;w=1, 750;w=60"
+    assert (profiles["RateLimit-Remaining"], reports["RateLimit-Limit"]) == ("74", "1, 1;w=1, 15;w=60")
+
+
 def test_limits_hold_per_endpoint_and_are_shared_by_keys_but_not_by_tokens(account: Account) -> None:
     keys: dict[str, set[str] | None] = {"pk_one": None, "pk_two": None, "token": None}
-    with Sandbox(account, rate_limits=True, limiter=Limiter(Clock()), keys=keys) as server:
+    with Sandbox(account, rate_limits=True, limiter=Limiter(Clock(), "minute"), keys=keys) as server:
         one, two, token = "Klaviyo-API-Key pk_one", "Klaviyo-API-Key pk_two", "Bearer token"
         assert get(server, "/api/accounts", one).status_code == 200
         assert get(server, "/api/accounts", two).status_code == 429
@@ -89,8 +104,8 @@ def test_dear_additional_fields_have_limits_of_their_own(account: Account) -> No
     with Sandbox(account, rate_limits=True, limiter=Limiter(Clock())) as server:
         plain = get(server, "/api/profiles", **{"additional-fields[profile]": "subscriptions"})
         dear = get(server, "/api/profiles", **{"additional-fields[profile]": "subscriptions,predictive_analytics"})
-        assert plain.headers["RateLimit-Limit"] == "750, 75;w=1, 750;w=60"
-        assert dear.headers["RateLimit-Limit"] == "150, 10;w=1, 150;w=60"
+        assert plain.headers["RateLimit-Limit"] == "75, 75;w=1, 750;w=60"
+        assert dear.headers["RateLimit-Limit"] == "10, 10;w=1, 150;w=60"
         list_id = next(account.records("list"))["id"]
         parameters = {"additional-fields[list]": "profile_count"}
         assert get(server, f"/api/lists/{list_id}", **parameters).status_code == 200

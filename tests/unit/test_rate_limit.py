@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulated import RATES, Counting, Fixed, Headers, Other, Tally, simulate
+from benchmarks.simulated import RATES, Counting, Fixed, Headers, Named, Other, Tally, simulate
 from sources.klaviyo.catalog.model import XS, L, M, Rate, S
 from sources.klaviyo.clock import SystemClock
 from sources.klaviyo.errors import RateLimited
@@ -30,19 +30,21 @@ def used(rate: Rate, minutes: float, *tallies: Tally) -> float:
     counting=st.sampled_from(["clock", "first", "sliding"]),
     latency_s=st.sampled_from([0.001, 0.3, 1.0]),
     seed=st.integers(0, 1000),
+    names=st.sampled_from(["second", "minute"]),
 )
 def test_one_client_is_never_refused_and_uses_what_is_allowed_however_the_windows_lie(
-    name: str, counting: Counting, latency_s: float, seed: int
+    name: str, counting: Counting, latency_s: float, seed: int, names: Named
 ) -> None:
-    ours, _ = simulate(RATES[name], counting, latency_s=latency_s, jitter=0, minutes=5, seed=seed)
+    ours, _ = simulate(RATES[name], counting, latency_s=latency_s, jitter=0, minutes=5, seed=seed, names=names)
     assert ours.refused == 0
     assert used(RATES[name], 5, ours) >= 0.95
 
 
+@pytest.mark.parametrize("names", get_args(Named))
 @pytest.mark.parametrize("name", RATES)
-def test_answers_that_come_late_cost_next_to_nothing(name: str) -> None:
+def test_answers_that_come_late_cost_next_to_nothing(name: str, names: Named) -> None:
     for counting in get_args(Counting):
-        ours, _ = simulate(RATES[name], counting, minutes=20 if name != "XL" else 3)
+        ours, _ = simulate(RATES[name], counting, minutes=20 if name != "XL" else 3, names=names)
         # Where a second holds one request, the late ones among hundreds meet the next.
         assert ours.share_refused < (0.02 if name == "XS" else 0.01)
         assert used(RATES[name], 20 if name != "XL" else 3, ours) >= 0.95
@@ -55,7 +57,7 @@ def test_a_shared_key_is_refused_in_less_than_one_of_a_hundred_requests_and_noth
     name: str, other: Other, counting: Counting
 ) -> None:
     rate, minutes = RATES[name], 10 if name != "XL" else 4
-    ours, others = simulate(rate, counting, other, minutes=minutes)
+    ours, others = simulate(rate, counting, other, minutes=minutes, names="minute")
     assert ours.share_refused < 0.01
     assert used(rate, minutes, ours, others) >= 0.95
     # Whoever sends evenly comes by a place left over less often than whoever asks again and again.
@@ -63,8 +65,20 @@ def test_a_shared_key_is_refused_in_less_than_one_of_a_hundred_requests_and_noth
 
 
 @pytest.mark.parametrize("counting", ["clock", "first"])
+@pytest.mark.parametrize("other", ["even", "alike"])
+@pytest.mark.parametrize("name", ["S", "M", "L", "XL"])
+def test_a_shared_key_is_noticed_by_a_second_too(name: str, other: Other, counting: Counting) -> None:
+    rate, minutes = RATES[name], 10 if name != "XL" else 4
+    ours, others = simulate(rate, counting, other, minutes=minutes, names="second")
+    # A second of three or ten requests tells little: what is not seen in it shows as a refusal.
+    assert ours.share_refused < {"S": 0.04, "M": 0.015}.get(name, 0.01)
+    assert used(rate, minutes, ours, others) >= 0.95
+    assert 0.45 <= used(rate, minutes, ours) <= 0.62
+
+
+@pytest.mark.parametrize("counting", ["clock", "first"])
 def test_where_a_second_holds_one_request_two_clients_share_all_the_same(counting: Counting) -> None:
-    ours, others = simulate(XS, counting, "alike", minutes=30)
+    ours, others = simulate(XS, counting, "alike", minutes=30, names="minute")
     assert used(XS, 30, ours, others) >= 0.9
     assert 0.4 <= used(XS, 30, ours) <= 0.6
     # Neither can know when the other one sends: at 7.5 a minute each they meet in one second of sixteen at the least.
@@ -148,6 +162,54 @@ def test_what_is_on_its_way_counts_as_spent() -> None:
     assert waits(bucket, 0.4) == 0
 
 
+SECOND = {"RateLimit-Limit": "75, 75;w=1, 750;w=60", "RateLimit-Remaining": "74", "RateLimit-Reset": "0"}
+
+
+def test_what_is_left_of_a_second_is_not_taken_for_what_is_left_of_the_minute() -> None:
+    bucket = Bucket(L)
+    for number in range(40):
+        bucket.send(float(number))
+        bucket.answered(number + 0.2, SECOND, took_s=0.2)
+        assert waits(bucket, number + 0.2) == 0
+
+
+def test_a_second_that_holds_more_than_ours_shows_somebody_else_until_nobody_is_seen_any_more() -> None:
+    bucket = Bucket(L, chance=lambda: 1.0)
+    bucket.send(0.0)
+    bucket.answered(0.2, {**SECOND, "RateLimit-Remaining": "60"}, took_s=0.2)
+    bucket.send(0.3)
+    bucket.send(0.32)
+    # Half of 750 a minute is one in 0.16 s.
+    assert 0.15 < waits(bucket, 0.32) <= 0.16
+    for now in (0.5, 0.52):
+        bucket.answered(now, SECOND, took_s=0.2)
+    assert waits(bucket, 200.0) == 0
+    bucket.send(200.0)
+    assert waits(bucket, 200.0) == 0
+
+
+def test_of_a_second_all_of_ours_that_may_have_arrived_in_it_count_as_ours() -> None:
+    bucket = Bucket(L)
+    for number in range(20):
+        bucket.send(number / 100)
+    for number in range(20):
+        # They took from a tenth of a second to two, and 20 of them arrived in the second of the last one.
+        bucket.answered(0.3 + number / 10, {**SECOND, "RateLimit-Remaining": str(74 - number)}, took_s=2.0)
+    assert waits(bucket, 2.5) == 0
+
+
+@pytest.mark.parametrize(
+    "limits",
+    ["1, 1;w=1, 2;w=60, 225;w=86400", "75, 75;w=1, 700;w=60", "700, 75;w=1, 700;w=60", "10, 10;w=1, 150;w=60"],
+)
+def test_limits_as_live_answers_write_them_are_learnt_whichever_they_name_first(limits: str) -> None:
+    bucket = Bucket(Rate(5, 50))
+    bucket.send(0.0)
+    bucket.answered(0.1, {"RateLimit-Limit": limits, "RateLimit-Remaining": "0", "RateLimit-Reset": "0"}, took_s=0.1)
+    _, second, minute, *_ = (int(part.split(";")[0]) for part in limits.split(","))
+    assert (bucket.burst, bucket.steady) == (second, minute)
+
+
 def test_limits_in_the_headers_beat_those_of_the_table() -> None:
     bucket = Bucket(L)
     bucket.send(0.0)
@@ -201,7 +263,7 @@ def test_acquiring_waits_as_long_as_it_takes_and_no_longer() -> None:
         bucket = governs.acquire("a", S)
         good, headers = server.answer(clock.seconds)
         assert good
-        governs.answered(bucket, headers)
+        governs.answered(bucket, headers, 0.0)
         passed += 1
     assert passed >= 0.95 * 60 * 5
     assert max(clock.waits) <= 0.25

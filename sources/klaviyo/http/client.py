@@ -165,15 +165,16 @@ class Client:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             self._governor.failed(bucket)
             raise TransientError(f"no whole answer from {endpoint.path}: {self._clean(error)}") from None
+        took_s = self._governor.clock.monotonic() - sent_s
         with self._counting:
-            traffic.answered(self._governor.clock.monotonic() - sent_s)
+            traffic.answered(took_s)
         if response.status_code == 429:
             wait_s = _retry_after_s(response.headers.get("Retry-After"))
             self._governor.refused(bucket, wait_s)
             with self._counting:
                 traffic.refused += 1
             raise too_long(wait_s, f"Klaviyo asks {endpoint.path} to wait {wait_s:.0f} s (429)")
-        self._governor.answered(bucket, response.headers)
+        self._governor.answered(bucket, response.headers, took_s)
         if response.status_code != 200:
             raise self._error(response.status_code, body, endpoint)
         link = next_link(body)

@@ -7,10 +7,12 @@ wherever it starts. What the log can not know, that somebody else spends the sam
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import threading
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from ..catalog.model import Rate
@@ -25,6 +27,7 @@ _STEADY_SPAN_S = 60.25
 
 
 _STEADY_S = 60.0
+_SECOND_S = 1.0
 
 #: The moment that a window ends is known to a second, and to the way of the answer.
 _RESET_GRAIN_S = 2.5
@@ -34,6 +37,8 @@ _UNSEEN_S = 1.0
 
 #: How long somebody else is believed to spend the same quota, after what they spent was last seen.
 _BELIEVED_S = 150.0
+#: The same, where a refusal is all that was seen of them.
+_DOUBTED_S = 30.0
 
 #: How often a waiting thread looks again, for what headers may have told meanwhile.
 _LOOK_AGAIN_S = 0.25
@@ -65,11 +70,15 @@ class Bucket:
         self.in_flight = 0
         self._sent: list[float] = []
         self._blocked_until = 0.0
-        # Of the steady window, as the last answer had it.
+        # When the last answers came, as far back as a second's count can reach.
+        self._answers: deque[float] = deque()
+        # Of the steady window, as the last answer had it; None where answers tell of the second alone.
         self._remaining: int | None = None
         self._reset_at = 0.0
         self._answered_at = 0.0
         self._foreign = 0
+        self._by_second = False
+        self._noticed_at = self._seen_at = -math.inf
         # Until when somebody else is believed to be there, and what they sent in the window before.
         self._shared_until = 0.0
         self._foreign_before = 0
@@ -98,6 +107,12 @@ class Bucket:
 
     def _foreign_per_s(self, now: float) -> float:
         """How fast somebody else has been spending, over this window and the one before."""
+        if self._by_second:
+            # A second's count shows that there is somebody, not how much of the minute they take: half of it at first,
+            # and less the longer nothing more is seen of them.
+            span_s = self._shared_until - self._noticed_at
+            gone = min(1.0, (now - self._noticed_at) / span_s) if span_s > 0 else 1.0
+            return self.steady / _STEADY_S / 2 * (1 - gone)
         elapsed_s = max(0.0, _STEADY_S - max(0.0, self._reset_at - now))
         return (self._foreign_before + self._foreign) / (_STEADY_S + elapsed_s)
 
@@ -121,18 +136,44 @@ class Bucket:
         if self._remaining is not None:
             self._remaining -= 1
 
-    def answered(self, now: float, headers: Mapping[str, str]) -> None:
-        """Learn from an answer other than 429: `RateLimit-Limit`, `-Remaining`, `-Reset` of the steady window."""
+    def answered(self, now: float, headers: Mapping[str, str], took_s: float = 0.0) -> None:
+        """Learn from an answer other than 429.
+
+        `RateLimit-Limit` holds all limits, and first the one that `RateLimit-Remaining` and `-Reset` are about:
+        `75, 75;w=1, 750;w=60` in nearly every live answer (the second), `750, 75;w=1, 750;w=60` in others (the minute).
+
+        Args:
+            took_s: how long the answer took.
+        """
         self.in_flight -= 1
-        for count, span in re.findall(r"(\d+);w=(\d+)", headers.get("RateLimit-Limit", "")):
-            if span == "1":
-                self.burst = max(1, int(count))
-            elif span == "60":
-                self.steady = max(1, int(count))
+        self._answers.append(now)
+        limits = headers.get("RateLimit-Limit", "")
+        windows = {span: int(count) for count, span in re.findall(r"(\d+);w=(\d+)", limits)}
+        self.burst = max(1, windows.get("1", self.burst))
+        self.steady = max(1, windows.get("60", self.steady))
         try:
             remaining, reset_s = int(headers["RateLimit-Remaining"]), float(headers["RateLimit-Reset"])
         except (KeyError, ValueError):
             return
+        named = limits.partition(",")[0].strip()
+        self._by_second = named == str(windows.get("1")) and named != str(windows.get("60"))
+        if self._by_second:
+            self._learn_from_second(now, remaining, took_s)
+        elif not named or named == str(windows.get("60")):
+            self._learn_from_minute(now, remaining, reset_s)
+
+    def _learn_from_second(self, now: float, remaining: int, took_s: float) -> None:
+        self._remaining = None
+        # The second that the answer tells of began at most a second before the request arrived, and that was while it
+        # was under way. Each of ours that may have arrived in it counts as ours.
+        since = now - took_s - _SECOND_S
+        while self._answers and self._answers[0] < since:
+            self._answers.popleft()
+        if self.burst - remaining > len(self._answers) + self.in_flight:
+            self._seen_at = now
+            self._notice(now)
+
+    def _learn_from_minute(self, now: float, remaining: int, reset_s: float) -> None:
         if now + reset_s > self._reset_at + _RESET_GRAIN_S:
             self._foreign_before = self._foreign
         # What is in flight may or may not be counted in the answer: the cautious reading, until the next answer.
@@ -143,12 +184,12 @@ class Bucket:
         ours = len(self._sent) - bisect_left(self._sent, self._reset_at - _STEADY_S - _RESET_GRAIN_S)
         self._foreign = max(0, self.steady - remaining - ours)
         if self._foreign > self.steady / 100:
-            self._shared_until = now + _BELIEVED_S
+            self._notice(now)
 
     def refused(self, now: float, retry_after_s: float) -> None:
         """A 429: nobody sends before the wait is over. The log keeps to the limits, so somebody else is there."""
         self.in_flight -= 1
-        self._shared_until = now + _BELIEVED_S
+        self._notice(now)
         self._blocked_until = max(self._blocked_until, now + retry_after_s)
         # Whoever sends evenly too would be met again after the next gap.
         self._paced_at = max(self._paced_at, now + retry_after_s - self._gap_s(now) * self._chance())
@@ -156,6 +197,12 @@ class Bucket:
     def failed(self) -> None:
         """A request that got no answer."""
         self.in_flight -= 1
+
+    def _notice(self, now: float) -> None:
+        """Somebody else spends the same quota, or so it seems: a refusal alone may have been a late request of ours."""
+        seen = not self._by_second or now - self._seen_at < _BELIEVED_S
+        self._noticed_at = now
+        self._shared_until = now + (_BELIEVED_S if seen else _DOUBTED_S)
 
 
 class Governor:
@@ -201,9 +248,9 @@ class Governor:
                 self.clock.wait(min(wait_s, _LOOK_AGAIN_S), self.stop)
         raise RateLimited("the run is ending", retry_after_s=0)
 
-    def answered(self, bucket: Bucket, headers: Mapping[str, str]) -> None:
+    def answered(self, bucket: Bucket, headers: Mapping[str, str], took_s: float) -> None:
         with self._lock:
-            bucket.answered(self.clock.monotonic(), headers)
+            bucket.answered(self.clock.monotonic(), headers, took_s)
 
     def refused(self, bucket: Bucket, retry_after_s: float) -> None:
         with self._lock:
