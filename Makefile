@@ -32,7 +32,7 @@ format: $(INSTALLED)
 
 generate: $(INSTALLED)  ## write again what is made from schemas/ and from the code
 	$(BIN)/python -m tools.columns
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m tools.docs
 
 constraints: $(INSTALLED)  ## pin what is installed now
 	printf '# The versions that everything here is tested with. Written by: make constraints\n' > constraints.txt
