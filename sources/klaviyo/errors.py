@@ -40,6 +40,17 @@ class AuthError(KlaviyoError):
         super().__init__(message)
         self.status = status
         self.detail = detail
+        if self.lacks_scope is False:
+            self.advice = "The account's plan lacks this feature: leave the report out, or ask Klaviyo for it."
+
+    @property
+    def lacks_scope(self) -> bool | None:
+        """Whether Klaviyo's words are about a scope of the key, or about the account's plan; None where they do not
+        tell. Seen for a plan: "You must have Advanced KDP enabled"."""
+        words = self.detail.lower()
+        if self.status != 403 or "scope" in words:
+            return True
+        return False if any(word in words for word in ("enabled", "plan", "upgrade", "advanced kdp")) else None
 
 
 class RequestRejected(KlaviyoError):
@@ -53,11 +64,12 @@ class RequestRejected(KlaviyoError):
 
     advice = "The same request will be refused again; the detail above says what Klaviyo objects to."
 
-    def __init__(self, message: str, *, status: int, code: str = "", detail: str = "") -> None:
+    def __init__(self, message: str, *, status: int, code: str = "", detail: str = "", advice: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.detail = detail
+        self.advice = advice or self.advice
 
 
 class RateLimited(KlaviyoError):
@@ -81,9 +93,17 @@ class DailyQuotaExhausted(RateLimited):
 
 
 class TransientError(KlaviyoError):
-    """A temporary failure (5xx, dropped connection, incomplete body) that every retry met again."""
+    """A temporary failure (5xx, dropped connection, incomplete body) that every retry met again.
+
+    Attributes:
+        retry_after_s: seconds that Klaviyo asks to wait before the next attempt; 0 where it does not say.
+    """
 
     advice = "Run again; it goes on where this run stopped."
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ContractViolation(KlaviyoError):

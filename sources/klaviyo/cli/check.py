@@ -54,7 +54,8 @@ class Verdict:
             return "not readable"
         if self.error.status == 401:
             return "wrong key"
-        return "missing scope" if "scope" in self.error.detail.lower() else "not in the plan, or missing scope"
+        words = {True: "missing scope", False: "not in the plan", None: "not in the plan, or missing scope"}
+        return words[self.error.lacks_scope]
 
 
 @dataclass(frozen=True, slots=True)

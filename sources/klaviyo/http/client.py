@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
@@ -23,12 +24,14 @@ from ..catalog.model import Endpoint, Rate
 from ..config.settings import Settings
 from ..errors import AuthError, KlaviyoError, RateLimited, RequestRejected, TransientError
 from ..jsonapi import JSON_API, next_link
+from .body import read_body
 from .rate_limit import Governor, too_long
 from .server_time import ServerTime
 
 #: Statuses of temporary failures. 524 is the timeout of the network in front of Klaviyo (seen).
 _TEMPORARY = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
 #: Attempts for one page, if all meet temporary failures.
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ATTEMPTS = 6
 #: Answers 429 to one page before it fails.
 _MOST_REFUSALS = 30
@@ -144,6 +147,10 @@ class Client:
                     traffic.retries += 1
                 # With jitter, threads that failed at the same time do not retry at the same time.
                 pause_s = 0.5 * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+                if error.retry_after_s > self._governor.max_wait_s:
+                    wait_s = error.retry_after_s
+                    raise RateLimited(f"{error}; it asks to wait {wait_s:.0f} s", retry_after_s=wait_s) from None
+                pause_s = max(pause_s, error.retry_after_s)
                 self._governor.clock.wait(pause_s, self._governor.stop)
                 attempt += 1
 
@@ -158,9 +165,10 @@ class Client:
                 requests.Request(method, self._base_url + path, data=request_body, headers=headers)
             )
             response = self._session.send(request, timeout=self._timeout_s, allow_redirects=False, **self._send_options)
-            # One read of the whole body: for a page of a megabyte, reading in chunks takes several times as long.
-            body: bytes = response.raw.read(decode_content=True)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            until_s = self._governor.clock.monotonic() + self._timeout_s[1]
+            encoding = response.headers.get("Content-Encoding", "").strip().lower()
+            body = read_body(response.raw, encoding, lambda: self._governor.clock.monotonic() > until_s)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, TransientError) as error:
             self._governor.failed(bucket)
             raise TransientError(f"no whole answer from {endpoint.path}: {self._clean(error)}") from None
         took_s = self._governor.clock.monotonic() - sent_s
@@ -175,23 +183,31 @@ class Client:
             raise too_long(wait_s, f"Klaviyo asks {endpoint.path} to wait {wait_s:.0f} s (429)")
         self._governor.answered(bucket, response.headers, took_s)
         if response.status_code != 200:
-            raise self._error(response.status_code, body, endpoint)
+            raise self._error(response.status_code, body, endpoint, response.headers)
         link = next_link(body)
         return Page(body, _path_of(link) if link else None)
 
-    def _error(self, status: int, body: bytes, endpoint: Endpoint) -> KlaviyoError:
+    def _error(self, status: int, body: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> KlaviyoError:
         code, detail = _explanation(body)
         detail = self._clean(detail)
         reason = f": {detail}" if detail else ""
         if status in _TEMPORARY:
-            return TransientError(f"Klaviyo answered {status} for {endpoint.path}{reason}")
+            # Only some of them say when to come back.
+            wait_s = _retry_after_s(headers["Retry-After"]) if "Retry-After" in headers else 0.0
+            return TransientError(f"Klaviyo answered {status} for {endpoint.path}{reason}", retry_after_s=wait_s)
+        if status in _REDIRECTS:
+            return RequestRejected(
+                f"{self._base_url} answered {status}, a redirect to {_host_of(headers)}: base_url must be the API itself",
+                status=status,
+                advice="Set base_url to the address of the API, or leave it out.",
+            )
         if status == 401:
             return AuthError(f"Klaviyo does not accept the key (401){reason}", status=status, detail=detail)
         if status == 403:
-            scopes = ", ".join(endpoint.scopes)
-            return AuthError(
-                f"the key may not read {endpoint.path} (403){reason} (needs {scopes})", status=status, detail=detail
-            )
+            error = AuthError(f"the key may not read {endpoint.path} (403){reason}", status=status, detail=detail)
+            if error.lacks_scope is not False:
+                error.args = (f"{error} (needs {', '.join(endpoint.scopes)})",)
+            return error
         return RequestRejected(
             f"Klaviyo refused {endpoint.path} ({status}){reason}", status=status, code=code, detail=detail
         )
@@ -211,6 +227,14 @@ def _path_of(link: str) -> str:
     # Without the slash, the path would become part of the host's name.
     path = "/" + parts.path.lstrip("/")
     return f"{path}?{parts.query}" if parts.query else path
+
+
+def _host_of(headers: Mapping[str, str]) -> str:
+    """Where a redirect leads, without its path and query."""
+    try:
+        return urlsplit(headers.get("Location", "")).hostname or "a path of its own"
+    except ValueError:
+        return "something that is no URL"
 
 
 def _retry_after_s(value: str | None) -> float:
