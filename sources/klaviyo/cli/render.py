@@ -369,19 +369,19 @@ def _show_errors(errors: Sequence[tuple[str, KlaviyoError]], remark: Callable[[s
     Args:
         remark: name of a report -> a further line about it; empty for none.
     """
+    advices = {name: error.advice for name, error in errors}
     alike: dict[tuple[str, str], list[str]] = {}
     for name, error in errors:
         alike.setdefault((str(error), remark(name)), []).append(name)
-    for position, ((message, more), names) in enumerate(alike.items()):
+    next_advices = [*(advices[names[0]] for names in alike.values()), ""][1:]
+    for ((message, more), names), next_advice in zip(alike.items(), next_advices, strict=True):
         write(f"  {', '.join(names)}")
         write(f"    {message}")
         if more:
             write(f"    {more}")
-        advice = next(error.advice for name, error in errors if name == names[0])
-        last = position == len(alike) - 1
-        following = "" if last else next(e.advice for n, e in errors if n == list(alike.values())[position + 1][0])
-        if advice != following:
-            write(f"    {advice}")
+        # Errors in a row with the same advice: it follows the last one.
+        if advices[names[0]] != next_advice:
+            write(f"    {advices[names[0]]}")
 
 
 def _show_deferred(outcomes: Sequence[Outcome]) -> None:
