@@ -56,8 +56,8 @@ def _checked_name(name: str | None, command: str) -> str:
         raise ConfigError(f"which pipeline? `dlt pipeline klaviyo {command}`")
     if name != "klaviyo" and not name.startswith("klaviyo_"):
         raise ConfigError(
-            f'pipeline "{name}" is none of ours: the names of Klaviyo pipelines begin with "klaviyo", '
-            "like klaviyo or klaviyo_acme."
+            f'pipeline "{name}" is not a Klaviyo pipeline: its name must be klaviyo or begin with "klaviyo_", '
+            "like klaviyo_acme."
         )
     return name
 

@@ -130,7 +130,7 @@ def show_columns(info: Mapping[str, Any]) -> None:
     write(f"  scopes    {', '.join(info['scopes'])}")
     if info["revisions"] != "all":
         write(f"  revision  {info['revisions']}")
-    write(f"  loaded    {'by default' if info['on_by_default'] else 'only where it is named, or all are'}")
+    write(f"  loaded    {'by default' if info['on_by_default'] else 'only if it is named, or with all'}")
     if info["settings"]:
         write(f"  settings  {', '.join(info['settings'])}")
     if info["options"]:
@@ -359,7 +359,7 @@ def show_run(report: RunReport) -> None:
     _show_traffic(outcomes)
     if report.stopped:
         write(
-            "\nStopped early: loaded is what the high-water marks and the status say. The next run goes on from there."
+            "\nStopped early. The high-water marks and the status show what is loaded; the next run goes on from there."
         )
 
 
@@ -387,7 +387,7 @@ def _show_errors(errors: Sequence[tuple[str, KlaviyoError]], remark: Callable[[s
 def _show_deferred(outcomes: Sequence[Outcome]) -> None:
     deferred = [outcome for outcome in outcomes if outcome.deferred]
     if deferred:
-        write("\nLeft to later runs, since Klaviyo counts these requests by the day; the newest are read first:")
+        write("\nLeft to later runs, since Klaviyo limits these requests by the day; the newest are read first:")
         for outcome in deferred:
             write(f"  {outcome.report}: {listed(sorted(outcome.deferred, reverse=True))}")
 
@@ -412,7 +412,7 @@ def _show_traffic(outcomes: Sequence[Outcome]) -> None:
     retried = [outcome for outcome in outcomes if outcome.retries]
     if retried:
         parts = (f"{o.report} {number(o.retries)}" for o in retried)
-        write(f"\nRequests sent again after passing faults: {', '.join(parts)}.")
+        write(f"\nRequests sent again after temporary failures: {', '.join(parts)}.")
 
 
 # --- data

@@ -248,8 +248,8 @@ def _buckets(dates: Sequence[str], window: Window, interval: Interval, zone: Zon
     inside = [bucket for bucket in buckets if bucket.start is None or first <= bucket.start < window.end]
     if buckets and not inside:
         raise ContractViolation(
-            f"a series that was asked for {window} has dates from {dates[0]} to {dates[-1]}; its numbers would be "
-            "those of other days"
+            f"a series requested for {window} has dates from {dates[0]} to {dates[-1]}: its numbers are those of other "
+            "days"
         )
     return inside
 

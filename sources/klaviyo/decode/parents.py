@@ -52,7 +52,7 @@ def parents(
             continue
         parent_id = text_at(raw, "id")
         if not parent_id:
-            raise ContractViolation("a record without an id has children that cannot be asked for")
+            raise ContractViolation("a parent record has no id, so its children cannot be requested")
         ids_and_contexts.append((parent_id, {name: text_at(raw, path) for name, path in parent.context.items()}))
     return ids_and_contexts
 
