@@ -153,7 +153,7 @@ class WrittenReport(Written):
             row = replace(row or _bare(path, facts, None), path=f"/api/{asked}", parent=None)
         row = row or _made(path, facts, self.revision)
         if row is None:
-            self.wrong("endpoint", "it is asked for one id at a time, and nothing lists these ids: write one into it.")
+            self.wrong("endpoint", "it needs an id, and no endpoint lists these ids: write one into the path.")
             return None
         return row, facts
 
@@ -179,7 +179,7 @@ class WrittenReport(Written):
             if "{" not in facts.path:
                 self.wrong(
                     "filter",
-                    f"{cursor.field} is what the period is asked by: set start_date and end_date instead. "
+                    f"{cursor.field} is the field of the period's filter: set start_date and end_date instead. "
                     f"Other fields: {', '.join(name for name in facts.filters if name != cursor.field)}.",
                 )
             # The user's filter already uses the cursor's field. The report is read as a whole, so it needs no cursor.
@@ -204,7 +204,9 @@ class WrittenReport(Written):
     def _check_suppressions(self, fields: set[str], dates: Sequence[str]) -> None:
         of_lists = {name for name in fields if name.startswith(_LIST_SUPPRESSION)}
         if of_lists and any(name.startswith(_SUPPRESSION) for name in fields - of_lists):
-            self.wrong("filter", "Klaviyo does not mix list_suppressions and suppression: make two reports of it.")
+            self.wrong(
+                "filter", "Klaviyo does not accept list_suppressions and suppression together: make two reports."
+            )
         if of_lists and f"{_LIST_SUPPRESSION}list_id" not in fields:
             self.wrong("filter", f'suppressions of lists need equals({_LIST_SUPPRESSION}list_id,"…") beside them.')
         if len(dates) > 1:
