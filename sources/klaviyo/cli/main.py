@@ -16,6 +16,7 @@ from .options import COMMANDS, configure
 
 if TYPE_CHECKING:
     from ..catalog.report import Report
+    from ..config.providers import Configured
     from ..config.settings import Settings
 
 
@@ -95,6 +96,7 @@ def _custom_reports(name: str) -> Mapping[str, Report]:
 
 
 def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
+    from ..config import providers
     from ..load.pipeline import open_pipeline
     from ..load.stored_state import plan
     from ..plan.estimate import cost_of
@@ -102,8 +104,9 @@ def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from .progress import logs
     from .trial import account
 
-    with account(name, args) as (working_name, flags):
-        settings = _settings(name, args, flags)
+    configured = providers.configured(name)
+    with account(name, args, configured.values) as (working_name, flags):
+        settings = _settings(configured, args, flags)
         with logs(verbose):
             pipeline = open_pipeline(working_name, *_place(args))
             cost = cost_of(plan(pipeline, settings))
@@ -115,15 +118,17 @@ def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
 
 
 def _check(name: str, args: argparse.Namespace, verbose: bool) -> int:
+    from ..config import providers
     from . import render
     from .check import check
     from .progress import logs
     from .trial import account
 
-    with account(name, args) as (_, flags):
+    configured = providers.configured(name)
+    with account(name, args, configured.values) as (_, flags):
         # A check reads no period, so it must not fail for a missing start date.
         args.extract = "all"
-        settings = _settings(name, args, flags)
+        settings = _settings(configured, args, flags)
         with logs(verbose):
             result = check(settings)
     if _is(args, "json"):
@@ -134,6 +139,7 @@ def _check(name: str, args: argparse.Namespace, verbose: bool) -> int:
 
 
 def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
+    from ..config import providers
     from ..load.pipeline import open_pipeline
     from ..load.runner import run
     from . import render
@@ -141,8 +147,9 @@ def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from .signals import Stop
     from .trial import account
 
-    with account(name, args) as (working_name, flags):
-        settings = _settings(name, args, flags)
+    configured = providers.configured(name)
+    with account(name, args, configured.values) as (working_name, flags):
+        settings = _settings(configured, args, flags)
         with progress(verbose) as shown, Stop(shown.say) as stop:
             pipeline = open_pipeline(working_name, *_place(args))
             # dlt would intercept a signal while it loads, and the next load package would begin.
@@ -189,26 +196,26 @@ def _known_reports(args: argparse.Namespace, custom: Sequence[str] = ()) -> list
     return [ALL] if ALL in named else list(dict.fromkeys(named))
 
 
-def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> Settings:
+def _settings(configured: Configured, args: argparse.Namespace, flags: Mapping[str, Any]) -> Settings:
     """The settings. Options of the command line take precedence over everything, also over a report's own table.
 
     Raises:
         ConfigError: a setting is wrong or missing.
     """
     from ..catalog.reports import REPORT_SPANS
-    from ..config import providers
-    from ..config.custom_reports import names
-    from ..config.settings import REPORT_SETTINGS
-    from ..load.pipeline import load_settings
+    from ..clock import SystemClock
+    from ..config.build import settings_from
+    from ..config.settings import CUSTOM_REPORTS, REPORT_SETTINGS
 
-    own = names(providers.read(name))
+    custom = configured.values.get(CUSTOM_REPORTS)
+    own = list(custom) if isinstance(custom, Mapping) else []
     typed = {key: value for key, value in vars(args).items() if key in REPORT_SETTINGS}
     everything: dict[str, Any] = {**flags, **typed}
     if typed:
         everything.update({report: typed for report in (*REPORT_SPANS, *own)})
     if named := _known_reports(args, own):
         everything["reports"] = named
-    return load_settings(name, everything)
+    return settings_from(configured.under(everything, "the flag {}"), SystemClock().now())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
 from ..clock import SystemClock
-from ..config import providers
 from ..errors import ConfigError
 
 #: The sandbox's data ends here, so that the account is the same one in every run.
@@ -38,11 +37,14 @@ def _sandbox() -> Any:
 
 
 @contextmanager
-def account(name: str, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+def account(name: str, args: argparse.Namespace, configured: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The pipeline's working name, and the settings of the sandbox (none without `--sandbox`).
 
     With the sandbox the working name is another one. Its pipeline has a state and a dataset of its own, so made-up rows
     never mix with real ones.
+
+    Args:
+        configured: the settings of the configuration.
     """
     sizes = {key.removeprefix("sandbox_"): value for key, value in vars(args).items() if key.startswith("sandbox_")}
     if not getattr(args, "sandbox", False):
@@ -57,7 +59,6 @@ def account(name: str, args: argparse.Namespace) -> Iterator[tuple[str, dict[str
     with sandbox.Sandbox(made_up, latency_s=latency_ms / 1000, rate_limits=True, keep_requests=False) as server:
         # The empty token hides a configured one, which would conflict with the key.
         flags: dict[str, Any] = {"base_url": server.url, "api_key": "pk_sandbox", "access_token": ""}
-        configured = providers.read(name).values
         given = {**configured, **vars(args)}
         if not any(given.get(key) for key in ("start_date", "period")):
             flags["start_date"] = (SANDBOX_END - timedelta(days=SANDBOX_HISTORY_DAYS)).date().isoformat()

@@ -49,15 +49,48 @@ def read(pipeline_name: str | None, explicit: Mapping[str, Any] | None = None, o
     Raises:
         ConfigError: a key is set in a place that is not for secrets, or a setting is both a value and a table.
     """
-    tree = _explicit(explicit or {}, origin)
+    return configured(pipeline_name).under(explicit or {}, origin)
+
+
+class Configured:
+    """The settings of one pipeline as dlt's providers hold them, read once."""
+
+    def __init__(self, tree: _Tree) -> None:
+        self._tree = tree
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Setting -> value; a mapping under a report's name holds that report's own settings."""
+        return _raw(self._tree).values
+
+    def under(self, explicit: Mapping[str, Any], origin: str) -> RawSettings:
+        """All settings, explicit values first; see `read`.
+
+        Raises:
+            ConfigError: a key is set in a place that is not for secrets.
+        """
+        tree = _explicit(explicit, origin)
+        _fill(tree, self._tree)
+        for secret in _SECRETS:
+            setting = tree.get(secret)
+            if isinstance(setting, _Setting) and not setting.may_be_secret:
+                raise ConfigError(
+                    f"{secret} is set in {setting.origin}: put it into .dlt/secrets.toml or the environment."
+                )
+        return _raw(tree)
+
+
+def configured(pipeline_name: str | None) -> Configured:
+    """What is configured for one pipeline, in dlt's order of precedence.
+
+    Raises:
+        ConfigError: a setting is both a value and a table.
+    """
+    tree: _Tree = {}
     for scope in (pipeline_name, None) if pipeline_name else (None,):
         for provider in dlt.config.config_providers:
             _fill(tree, _provided(provider, scope))
-    for secret in _SECRETS:
-        setting = tree.get(secret)
-        if isinstance(setting, _Setting) and not setting.may_be_secret:
-            raise ConfigError(f"{secret} is set in {setting.origin}: put it into .dlt/secrets.toml or the environment.")
-    return _raw(tree)
+    return Configured(tree)
 
 
 def _explicit(values: Mapping[str, Any], origin: str, path: str = "") -> _Tree:
