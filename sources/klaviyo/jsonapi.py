@@ -20,10 +20,15 @@ from .errors import TransientError
 JSON_API = "application/vnd.api+json"
 
 #: What decoding raises. msgspec raises UnicodeDecodeError for text that is not UTF-8.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 #: Under which path broken characters are counted among the misfits.
 NOT_UNICODE = "(text that is not Unicode)"
+#: The same for NaN and Infinity, and for values that are nested too deep.
+NO_NUMBER = "(NaN or Infinity)"
+TOO_DEEP = "(nested too deep)"
+#: A value that is nested deeper than the second is kept as text from the first level on.
+_TEXT_FROM, _MOST_NESTED = 64, 500
 
 #: (type, id) -> included record.
 Index = dict[tuple[str, str], Raw]
@@ -95,19 +100,26 @@ def next_link(page: bytes) -> str | None:
     return links.next if links else None
 
 
-def decode_whole(decode: Callable[[bytes], Any], page: bytes) -> Any:
-    """Decode a page; if it has text that is not Unicode, decode it again with that text mended.
+def decode_whole(decode: Callable[[bytes], Any], page: bytes, misfits: Counter[str] | None = None) -> Any:
+    """Decode a page; if it is not quite JSON, decode it again mended.
+
+    Args:
+        misfits: counts what was mended.
 
     Raises:
         TransientError: the page is not the JSON that `decode` expects.
     """
     try:
         return decode(page)
+    except RecursionError:
+        page, mends = shallow(page)
     except UNREADABLE:
-        page, _ = mended(page)
+        page, mends = mended(page)
+    if misfits is not None:
+        misfits.update(mends)
     try:
         return decode(page)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise TransientError(f"the answer is not the JSON that was expected: {error}") from None
 
 
@@ -128,49 +140,87 @@ def has_records(page: bytes) -> bool:
 
 
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|.)", re.DOTALL)
+_STRING = rb'"(?:[^"\\]|\\.)*"'
+_NO_NUMBER = re.compile(_STRING + rb"|-?\b(?:NaN|Infinity)\b", re.DOTALL)
+_BRACKET = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def mended(page: bytes) -> tuple[bytes, int]:
-    """The page with all text valid Unicode, and how many characters were replaced.
+def mended(page: bytes) -> tuple[bytes, Counter[str]]:
+    """The page as valid JSON, and what was replaced for that: what -> how often.
 
-    Python, and so Klaviyo, writes half an emoji (from a text cut at a maximum length) as a lone surrogate. That is not a
-    valid character, and decoders and warehouses reject the whole document because of it. Lone surrogates and bytes that
-    are not UTF-8 become U+FFFD.
+    - Python, and so Klaviyo, writes half an emoji (from a text cut at a maximum length) as a lone surrogate. That is not
+      a valid character, and decoders and warehouses reject the whole document because of it. Lone surrogates and bytes
+      that are not UTF-8 become U+FFFD.
+    - Python also writes `NaN` and `Infinity`, which are no JSON. They become strings, which fit no column of numbers, so
+      they are kept in `_extra`.
+    - A byte order mark goes.
     """
-    broken = 0
+    mends: Counter[str] = Counter()
 
-    def replaced(match: re.Match[bytes]) -> bytes:
-        nonlocal broken
-        escape = match.group()
-        if len(escape) != len(rb"\ud800"):
-            return escape
-        broken += 1
+    def escape(match: re.Match[bytes]) -> bytes:
+        text = match.group()
+        if len(text) != len(rb"\ud800"):
+            return text
+        mends[NOT_UNICODE] += 1
         return rb"\ufffd"
 
+    def number(match: re.Match[bytes]) -> bytes:
+        text = match.group()
+        if text.startswith(b'"'):
+            return text
+        mends[NO_NUMBER] += 1
+        return b'"' + text + b'"'
+
+    page = page.removeprefix(_BYTE_ORDER_MARK)
     try:
         page.decode()
     except UnicodeDecodeError:
         text = page.decode(errors="replace")
-        broken += text.count("\ufffd") - page.count("\ufffd".encode())
+        mends[NOT_UNICODE] += text.count("\ufffd") - page.count("\ufffd".encode())
         page = text.encode()
     if b"\\ud" in page or b"\\uD" in page:
-        page = _ESCAPE.sub(replaced, page)
-    return page, broken
+        page = _ESCAPE.sub(escape, page)
+    if b"NaN" in page or b"Infinity" in page:
+        page = _NO_NUMBER.sub(number, page)
+    return page, mends
+
+
+def shallow(page: bytes) -> tuple[bytes, Counter[str]]:
+    """The page with values that are nested too deep for any decoder as strings of their JSON, and how many there were.
+
+    Decoders go down recursively, and fail for the whole page (seen from about 1,000 levels on).
+    """
+    mends: Counter[str] = Counter()
+    parts, taken, depth, deepest, start = [], 0, 0, 0, 0
+    for match in _BRACKET.finditer(page):
+        bracket = match.group()
+        if bracket in (b"[", b"{"):
+            depth += 1
+            if depth == _TEXT_FROM:
+                start, deepest = match.start(), depth
+            deepest = max(deepest, depth)
+        elif bracket in (b"]", b"}"):
+            if depth == _TEXT_FROM and deepest > _MOST_NESTED:
+                parts += [page[taken:start], msgspec.json.encode(page[start : match.end()].decode(errors="replace"))]
+                taken = match.end()
+                mends[TOO_DEEP] += 1
+            depth -= 1
+    return b"".join([*parts, page[taken:]]), mends
 
 
 def page_records(page: bytes, misfits: Counter[str]) -> tuple[list[Raw], list[Raw]]:
     """The records of a page and its included records, each as it was sent.
 
     Args:
-        misfits: counts broken characters under `NOT_UNICODE`.
+        misfits: counts what was mended: `NOT_UNICODE`, `NO_NUMBER`, `TOO_DEEP`.
 
     Raises:
         TransientError: the page is not a JSON:API document.
     """
-    page, broken = mended(page)
-    if broken:
-        misfits[NOT_UNICODE] += broken
-    document = decode_whole(_decode_page, page)
+    page, mends = mended(page)
+    misfits.update(mends)
+    document = decode_whole(_decode_page, page, misfits)
     records = decode_array(document.data) if bytes(document.data).startswith(b"[") else [document.data]
     return [raw for raw in records if bytes(raw) != b"null"], document.included or []
 

@@ -835,12 +835,48 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
 )
 def test_mending_leaves_text_that_can_be_encoded_and_changes_no_other(parts: list[str]) -> None:
     text = json.dumps("x")[:-1] + "".join(parts) + '"'
-    repaired, broken = mended(text.encode())
+    repaired, mends = mended(text.encode())
+    broken = mends.total()
     before, after = json.loads(text), json.loads(repaired)
     assert after == before.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert broken == sum("\ud800" <= character <= "\udfff" for character in before)
     if not broken:
         assert repaired.decode() == text
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_python_writes_for_no_number_is_kept_as_text_and_counted(value: str) -> None:
+    page = document([event(f'{{"event_properties":{{"a":{value},"b":"NaN"}},"timestamp":{value}}}')]).encode()
+    result = shaper("events").shape(page, CONTEXT)
+    assert result.table.column("event_properties").to_pylist() == [f'{{"a":"{value}","b":"NaN"}}']
+    assert result.table.column("timestamp").to_pylist() == [None]
+    assert result.table.column("_extra").to_pylist() == [f'{{"attributes.timestamp":"{value}"}}']
+    assert result.misfits == {"(NaN or Infinity)": 2, "attributes.timestamp": 1}
+    assert next_link(page) is None
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    page = b"\xef\xbb\xbf" + document([event("{}")]).encode()
+    assert shaper("events").shape(page, CONTEXT).table.num_rows == 1
+    assert next_link(page) is None
+
+
+@pytest.mark.parametrize("depth", [400, 1000, 5000, 100_000])
+def test_a_value_that_is_nested_too_deep_is_kept_as_text_and_the_other_records_load(depth: int) -> None:
+    deep = '{"a":' * depth + '["]\\"}"]' + "}" * depth
+    page = document([event(f'{{"event_properties":{deep}}}'), event('{"event_properties":{"b":1}}')]).encode()
+    result = shaper("events").shape(page, CONTEXT)
+    first, second = result.table.column("event_properties").to_pylist()
+    assert second == '{"b":1}'
+    assert result.misfits == ({} if depth == 400 else {"(nested too deep)": 1})
+    if depth == 400:
+        assert first == deep
+    else:
+        # The page, the record and its attributes are levels too.
+        levels = first.index('"{') // len('{"a":')
+        assert 50 < levels < 64
+        assert first == '{"a":' * levels + json.dumps(deep[levels * 5 : len(deep) - levels]) + "}" * levels
+    assert next_link(page) is None
 
 
 # --- history

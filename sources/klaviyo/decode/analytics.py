@@ -22,8 +22,8 @@ from msgspec import Raw
 from .. import calendar as periods
 from ..calendar import Interval
 from ..catalog.contracts import DELETED, EXTRA, Column, Contract
-from ..errors import ContractViolation, TransientError
-from ..jsonapi import decode_any, decode_array, decode_object, json_object, mended, text_of
+from ..errors import ContractViolation
+from ..jsonapi import decode_any, decode_array, decode_object, decode_whole, json_object, mended, text_of
 from ..windows import Window
 from .tables import Shaped, schema_of, table_of
 from .values import value_of
@@ -107,11 +107,9 @@ class AnalyticsShaper:
             ContractViolation: none of its dates lies in the requested window.
         """
         misfits: Counter[str] = Counter()
-        page, _ = mended(page)
-        try:
-            attributes = _decode_document(page).data.attributes
-        except msgspec.DecodeError as error:
-            raise TransientError(f"the answer is not the JSON that was expected: {error}") from None
+        page, mends = mended(page)
+        misfits.update(mends)
+        attributes = decode_whole(_decode_document, page, misfits).data.attributes
         zone, window = ZoneInfo(context["timezone"] or "UTC"), _window(context)
         dates = attributes.date_times if attributes.date_times is not None else attributes.dates
         interval = cast(Interval, context["interval"])
