@@ -4,12 +4,12 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check unit integration format generate constraints clean
+.PHONY: demo test check steps unit integration format generate constraints clean
 
 demo: $(INSTALLED)  ## a sandbox account, a full sync into DuckDB, what was loaded and three queries
 	$(BIN)/python pipelines/klaviyo_demo.py
 
-test: check  ## format, lint, types and every test but those of `make integration`
+test: check steps  ## format, lint, types and every test but those of `make integration`
 	$(BIN)/pytest
 
 check: $(INSTALLED)
@@ -17,7 +17,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 
-unit: $(INSTALLED)  ## the tests without a server or a database, in seconds
+steps: $(INSTALLED)  ## what is missing of an endpoint or a report, before a hundred other tests fail of it
+	$(BIN)/pytest -n 0 -x tests/unit/test_every_step_of_an_endpoint.py
+
+unit: steps  ## the tests without a server or a database, in seconds
 	$(BIN)/pytest tests/unit
 
 integration: $(INSTALLED)  ## what needs environments of its own: the wheel, `dlt init`

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -234,7 +235,7 @@ class Sandbox:
         body = answer.body
         handler.send_response_only(answer.status)
         handler.send_header("Content-Type", "application/vnd.api+json")
-        handler.send_header("Date", handler.date_time_string())
+        handler.send_header("Date", format_datetime(self.account.now, usegmt=True))
         for name, value in answer.headers.items():
             handler.send_header(name, value)
         if self.gzip and "gzip" in handler.headers.get("Accept-Encoding", ""):

@@ -1,4 +1,4 @@
-"""Time as the source sees it."""
+"""The clock that the source reads time from and waits by; tests pass another one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time as the source sees it."""
+    """What a clock offers. Thread-safe."""
 
     def now(self) -> datetime:
-        """Aware UTC."""
+        """The time of day, aware UTC."""
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards."""
+        """Seconds from an arbitrary start; never goes back."""
 
     def wait(self, seconds: float, stop: threading.Event) -> None:
-        """Sleep, or less if `stop` is set."""
+        """Sleep for so long, or until `stop` is set."""
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's own clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, grouped by what the user does next.
+"""The errors of this source, grouped by what the user does next.
 
 KlaviyoError
 ├─ ConfigError            fix the setting
@@ -14,9 +14,9 @@ from __future__ import annotations
 
 
 class KlaviyoError(Exception):
-    """Base of every error that this source raises on purpose."""
+    """Base of all errors that this source raises on purpose."""
 
-    #: What the user does about it, one short sentence.
+    #: What the user can do about it, one short sentence.
     advice = ""
 
 
@@ -27,11 +27,11 @@ class ConfigError(KlaviyoError):
 
 
 class AuthError(KlaviyoError):
-    """Klaviyo refused the key (401) or the key lacks a scope or the plan a feature (403).
+    """Klaviyo refused the key (401), the key lacks a scope, or the account's plan lacks a feature (403).
 
     Attributes:
         status: the HTTP status.
-        detail: Klaviyo's own words.
+        detail: Klaviyo's own explanation.
     """
 
     advice = "Fix the key or its scopes in Klaviyo (Settings > API keys), then run again."
@@ -40,6 +40,17 @@ class AuthError(KlaviyoError):
         super().__init__(message)
         self.status = status
         self.detail = detail
+        if self.lacks_scope is False:
+            self.advice = "The account's plan lacks this feature: leave the report out, or ask Klaviyo for it."
+
+    @property
+    def lacks_scope(self) -> bool | None:
+        """Whether Klaviyo's words are about a scope of the key, or about the account's plan; None where they do not
+        tell. Seen for a plan: "You must have Advanced KDP enabled"."""
+        words = self.detail.lower()
+        if self.status != 403 or "scope" in words:
+            return True
+        return False if any(word in words for word in ("enabled", "plan", "upgrade", "advanced kdp")) else None
 
 
 class RequestRejected(KlaviyoError):
@@ -48,16 +59,17 @@ class RequestRejected(KlaviyoError):
     Attributes:
         status: the HTTP status.
         code: Klaviyo's error code.
-        detail: Klaviyo's own words.
+        detail: Klaviyo's own explanation.
     """
 
     advice = "The same request will be refused again; the detail above says what Klaviyo objects to."
 
-    def __init__(self, message: str, *, status: int, code: str = "", detail: str = "") -> None:
+    def __init__(self, message: str, *, status: int, code: str = "", detail: str = "", advice: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.detail = detail
+        self.advice = advice or self.advice
 
 
 class RateLimited(KlaviyoError):
@@ -75,18 +87,27 @@ class RateLimited(KlaviyoError):
 
 
 class DailyQuotaExhausted(RateLimited):
-    """The day's quota of this endpoint is spent."""
+    """The daily quota of this endpoint is spent."""
 
     advice = "Run again tomorrow; it goes on where this run stopped."
 
 
 class TransientError(KlaviyoError):
-    """A passing fault (5xx, dropped connection, cut-off body) outlived every retry."""
+    """A temporary failure (5xx, dropped connection, incomplete body) that every retry met again.
+
+    Attributes:
+        retry_after_s: seconds that Klaviyo asks to wait before the next attempt; 0 where it does not say.
+    """
 
     advice = "Run again; it goes on where this run stopped."
 
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
 
 class ContractViolation(KlaviyoError):
-    """A record cannot be keyed at all: it has no usable id, so no table can hold it."""
+    """An answer that no table can hold: a parent record without an id, a series with dates outside its request, or an
+    account without a known timezone."""
 
     advice = "Klaviyo sent something that is not a record; please report it with the revision and the report's name."

@@ -1,4 +1,7 @@
-"""JSON:API documents, as bytes."""
+"""Reads JSON:API documents from bytes: pages, their records, what is included with them, links and references.
+
+Used on the hot path of decoding. Nested JSON stays raw bytes, so that nothing is re-serialised.
+"""
 
 from __future__ import annotations
 
@@ -13,56 +16,59 @@ from msgspec import Raw
 
 from .errors import TransientError
 
+#: The media type of requests and answers.
 JSON_API = "application/vnd.api+json"
 
-
-#: What decoding raises; text that is not UTF-8 has an error of its own.
+#: What decoding raises. msgspec raises UnicodeDecodeError for text that is not UTF-8.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
-#: Where broken characters are counted among the misfits.
+#: Under which path broken characters are counted among the misfits.
 NOT_UNICODE = "(text that is not Unicode)"
 
-
+#: (type, id) -> included record.
 Index = dict[tuple[str, str], Raw]
 
-
-# No struct here takes part in a cycle (gc=False): the collector, which would walk every page several times while it is
-# decoded, took much of the time.
-
 decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-
-
+decode_array = msgspec.json.Decoder(list[Raw]).decode
 decode_any = msgspec.json.Decoder().decode
-
-
 _decode_string = msgspec.json.Decoder(str).decode
 
 
+# Structs here are never part of a reference cycle, hence gc=False. The garbage collector would otherwise walk every page
+# several times while it is decoded, which took much of the time.
+
+
 class Ref(msgspec.Struct, gc=False):
+    """A resource identifier: what a relationship points at."""
+
     type: str
     id: str
 
 
 class ToOne(msgspec.Struct, gc=False):
+    """A to-one relationship."""
+
     data: Ref | None = None
 
 
 class ToMany(msgspec.Struct, gc=False):
+    """A to-many relationship."""
+
     data: list[Ref] | None = None
 
 
 class Page(msgspec.Struct, gc=False):
+    """A document whose `data` is one record or a list of them."""
+
     data: Raw
     included: list[Raw] | None = None
 
 
-_decode_header = msgspec.json.Decoder(Ref).decode
+class ListPage(msgspec.Struct, gc=False):
+    """A document whose `data` is a list of records."""
 
-
-_decode_page = msgspec.json.Decoder(Page).decode
-
-
-decode_array = msgspec.json.Decoder(list[Raw]).decode
+    data: list[Raw]
+    included: list[Raw] | None = None
 
 
 class _Links(msgspec.Struct, gc=False):
@@ -73,6 +79,9 @@ class _LinksPage(msgspec.Struct, gc=False):
     links: _Links | None = None
 
 
+decode_list = msgspec.json.Decoder(ListPage).decode
+_decode_header = msgspec.json.Decoder(Ref).decode
+_decode_page = msgspec.json.Decoder(Page).decode
 _decode_links = msgspec.json.Decoder(_LinksPage).decode
 
 
@@ -80,13 +89,18 @@ def next_link(page: bytes) -> str | None:
     """`links.next` of a page, or None on the last one.
 
     Raises:
-        TransientError: the body is not a whole JSON document, as when a connection is cut.
+        TransientError: the body is not a complete JSON document, for instance after a cut connection.
     """
     links = decode_whole(_decode_links, page).links
     return links.next if links else None
 
 
 def decode_whole(decode: Callable[[bytes], Any], page: bytes) -> Any:
+    """Decode a page; if it has text that is not Unicode, decode it again with that text mended.
+
+    Raises:
+        TransientError: the page is not the JSON that `decode` expects.
+    """
     try:
         return decode(page)
     except UNREADABLE:
@@ -97,19 +111,35 @@ def decode_whole(decode: Callable[[bytes], Any], page: bytes) -> Any:
         raise TransientError(f"the answer is not the JSON that was expected: {error}") from None
 
 
+class _DataPage(msgspec.Struct, gc=False):
+    data: list[Raw] | Raw = []
+
+
+_decode_data = msgspec.json.Decoder(_DataPage).decode
+
+
+def has_records(page: bytes) -> bool:
+    """Whether a page holds any record."""
+    try:
+        data = _decode_data(page).data
+    except UNREADABLE:
+        return True
+    return bool(data) if isinstance(data, list) else bytes(data) != b"null"
+
+
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|.)", re.DOTALL)
 
 
 def mended(page: bytes) -> tuple[bytes, int]:
-    """A page in which all text is Unicode, and how many characters were not.
+    """The page with all text valid Unicode, and how many characters were replaced.
 
-    Python, and so Klaviyo, writes half an emoji (a text cut by its length) as half a surrogate pair. That is no
-    character: decoders and warehouses refuse the whole document for it. It becomes U+FFFD, as do bytes that are not
-    UTF-8.
+    Python, and so Klaviyo, writes half an emoji (from a text cut at a maximum length) as a lone surrogate. That is not a
+    valid character, and decoders and warehouses reject the whole document because of it. Lone surrogates and bytes that
+    are not UTF-8 become U+FFFD.
     """
     broken = 0
 
-    def whole(match: re.Match[bytes]) -> bytes:
+    def replaced(match: re.Match[bytes]) -> bytes:
         nonlocal broken
         escape = match.group()
         if len(escape) != len(rb"\ud800"):
@@ -124,15 +154,15 @@ def mended(page: bytes) -> tuple[bytes, int]:
         broken += text.count("\ufffd") - page.count("\ufffd".encode())
         page = text.encode()
     if b"\\ud" in page or b"\\uD" in page:
-        page = _ESCAPE.sub(whole, page)
+        page = _ESCAPE.sub(replaced, page)
     return page, broken
 
 
 def page_records(page: bytes, misfits: Counter[str]) -> tuple[list[Raw], list[Raw]]:
-    """The records of a page and what is included with them, each as it was sent.
+    """The records of a page and its included records, each as it was sent.
 
     Args:
-        misfits: where characters that are none are counted.
+        misfits: counts broken characters under `NOT_UNICODE`.
 
     Raises:
         TransientError: the page is not a JSON:API document.
@@ -146,6 +176,7 @@ def page_records(page: bytes, misfits: Counter[str]) -> tuple[list[Raw], list[Ra
 
 
 def object_of(raw: Raw | None) -> dict[str, Raw] | None:
+    """The members of a JSON object; None where it is absent, null or something else."""
     try:
         return None if raw is None else decode_object(raw)
     except UNREADABLE:
@@ -153,47 +184,50 @@ def object_of(raw: Raw | None) -> dict[str, Raw] | None:
 
 
 def refs_of(raw: Raw | None) -> list[Ref] | None:
-    """The references of a relationship of either kind; None where it has no readable ones."""
+    """The references of a to-one or to-many relationship, as a list; None where they cannot be read."""
     relationship = object_of(raw)
     if relationship is None:
         return None
     data = relationship.get("data")
     try:
-        found = msgspec.json.decode(data, type=list[Ref] | Ref | None) if data is not None else None
+        refs = msgspec.json.decode(data, type=list[Ref] | Ref | None) if data is not None else None
     except msgspec.DecodeError:
         return None
-    return found if isinstance(found, list) else [found] if found else []
+    return refs if isinstance(refs, list) else [refs] if refs else []
 
 
 def has_data(raw: Raw | None) -> bool:
+    """Whether a relationship has `data` that is not null; an empty list counts."""
     return bytes((object_of(raw) or {}).get("data") or b"null") != b"null"
 
 
 def json_ids(refs: Sequence[Ref] | None) -> str | None:
+    """The ids of a to-many relationship as a JSON list; None where it is absent."""
     if not refs:
         return None if refs is None else "[]"
     return msgspec.json.encode([ref.id for ref in refs]).decode()
 
 
 def index_of(included: Iterable[Raw] | None) -> Index:
-    found: Index = {}
+    """Included records by type and id."""
+    index: Index = {}
     for raw in included or ():
         try:
             header = _decode_header(raw)
         except msgspec.DecodeError:
-            # Nothing can point at it, but it may be a row.
-            header = Ref(text_of((object_of(raw) or {}).get("type")) or "", f"no-id-{len(found)}")
-        found[header.type, header.id] = raw
-    return found
+            # Without an id no relationship can point at it, but it can still be a row of its own.
+            header = Ref(text_of((object_of(raw) or {}).get("type")) or "", f"no-id-{len(index)}")
+        index[header.type, header.id] = raw
+    return index
 
 
 def stand_in_id(raw: Raw) -> str:
-    """A name made of the content of a record that has no id."""
+    """An id for a record that has none: a hash of its content."""
     return f"no-id-{hashlib.sha256(bytes(raw)).hexdigest()[:32]}"
 
 
 def text_of(raw: Raw | None) -> str | None:
-    """A JSON string as text, anything else as the JSON that it is; None for null."""
+    """A JSON string as text, any other value as its JSON; None for null."""
     if raw is None or bytes(raw) == b"null":
         return None
     try:
@@ -203,20 +237,13 @@ def text_of(raw: Raw | None) -> str | None:
 
 
 def json_object(values: Mapping[str, bytes]) -> str:
-    """A JSON object of values that are JSON already."""
+    """A JSON object from values that are already JSON."""
     parts = [msgspec.json.encode(key) + b":" + value for key, value in values.items()]
     return (b"{" + b",".join(parts) + b"}").decode(errors="replace")
 
 
-class ListPage(msgspec.Struct, gc=False):
-    data: list[Raw]
-    included: list[Raw] | None = None
-
-
-decode_list = msgspec.json.Decoder(ListPage).decode
-
-
 def text_at(raw: Raw | None, path: str) -> str | None:
+    """`text_of` the value at a dotted path; None where the path does not exist."""
     for step in path.split("."):
         raw = (object_of(raw) or {}).get(step)
     return text_of(raw)

@@ -1,4 +1,4 @@
-"""Half-open UTC intervals of whole seconds: what to read, what is loaded, and the chunks between. Pure."""
+"""Windows: half-open UTC intervals of whole seconds, their set arithmetic, and the split of a period into chunks. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from typing import Literal
 
 SplitBy = Literal["none", "hour", "day", "week", "month", "auto"]
 
-
-#: Stand for "no lower bound" and "no upper bound": the query leaves the comparison out.
+#: "No lower bound" and "no upper bound": the query leaves the comparison out.
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -30,7 +27,7 @@ class Window:
             if bound.utcoffset() != timedelta(0) or bound.microsecond:
                 raise ValueError(f"a window's bounds are UTC whole seconds, not {bound!r}")
         if self.start >= self.end:
-            raise ValueError(f"a window's start lies before its end: {self.start} .. {self.end}")
+            raise ValueError(f"a window's start must lie before its end: {self.start} .. {self.end}")
 
     def __str__(self) -> str:
         start = "the beginning" if self.start == BEGINNING else f"{self.start:%Y-%m-%dT%H:%M:%SZ}"
@@ -53,7 +50,7 @@ def union(windows: Iterable[Window]) -> list[Window]:
 
 
 def subtract(window: Window, covered: Iterable[Window]) -> list[Window]:
-    """What of `window` is in none of `covered`, oldest first."""
+    """The parts of `window` that are not in `covered`, oldest first."""
     rest: list[Window] = []
     start = window.start
     for done in union(covered):
@@ -68,7 +65,7 @@ def subtract(window: Window, covered: Iterable[Window]) -> list[Window]:
 
 
 def intersection(some: Iterable[Window], others: Iterable[Window]) -> list[Window]:
-    """The seconds that are in both."""
+    """The seconds that are in both, as sorted, disjoint windows."""
     others = union(others)
     return [
         Window(max(a.start, b.start), min(a.end, b.end))
@@ -79,11 +76,17 @@ def intersection(some: Iterable[Window], others: Iterable[Window]) -> list[Windo
 
 
 def high_water(start: datetime, covered: Iterable[Window]) -> datetime | None:
-    """End of the period that is loaded without a gap from `start` on, or None where nothing is."""
+    """High-water mark: end of the coverage without a gap from `start` on; None where `start` itself is not covered."""
     for window in union(covered):
         if window.start <= start < window.end:
             return window.end
     return None
+
+
+def until(windows: Iterable[Window], end: datetime) -> list[Window]:
+    """What of the windows lies before a moment, to whole seconds."""
+    end = end.replace(microsecond=0)
+    return intersection(windows, [Window(BEGINNING, end)]) if end > BEGINNING else []
 
 
 def plan(
@@ -96,17 +99,22 @@ def plan(
 ) -> list[Window]:
     """Split the period to read into contiguous chunks, oldest first.
 
-    Reads what of `[start, end)` is not in `covered`, and again the `lookback` behind the high-water mark and behind
-    the latest end, which is another one while there are gaps: late records are due there all the same. With nothing
-    covered that is the whole period. `auto` gives one chunk a gap: such a chunk is cut further while it is read,
-    where its data is dense. Bounds are whole UTC seconds, the grain of Klaviyo's filters.
+    Reads the parts of `[start, end)` that are not in `covered`, and re-reads the `lookback` behind two points: the
+    high-water mark, and the end of the newest covered window. The two differ while there are gaps, and late records
+    arrive behind both. With nothing covered this is the whole period.
+
+    Bounds are whole UTC seconds, the grain of Klaviyo's filters.
+
+    Args:
+        split_by: size of a chunk. `auto` gives one chunk for each gap; it is cut further while it is read, where its
+            data is dense.
     """
     if start >= end:
         return []
     covered = union(covered)
     if lookback and covered and covered[-1].end <= start <= covered[-1].end + lookback:
-        # A start that moves on with every run, as "yesterday" does, leaves what was loaded behind it: the lookback is
-        # due there, and so is the minute that was not visible yet when that run ended.
+        # A start that moves with every run, like "yesterday", can lie after all that is covered. The lookback before
+        # the end of the coverage is still due, and so is the minute that was not visible yet when the last run ended.
         start = max(BEGINNING, covered[-1].end - lookback)
     marks = {high_water(start, covered), *(window.end for window in covered[-1:])}
     again = [Window(mark - lookback, mark) for mark in marks if mark is not None and lookback]
@@ -116,7 +124,7 @@ def plan(
 
 
 def split(window: Window, by: SplitBy) -> list[Window]:
-    """Cut at the calendar's boundaries in UTC (weeks begin on Monday); `none` and `auto` leave it whole."""
+    """Cut a window at calendar boundaries in UTC (weeks begin on Monday); `none` and `auto` leave it whole."""
     if by in ("none", "auto") or window.start == BEGINNING:
         return [window]
     bounds = [window.start, *_boundaries(window, by), window.end]
@@ -137,5 +145,5 @@ def _boundaries(window: Window, by: SplitBy) -> Iterator[datetime]:
     while boundary < window.end:
         if boundary > window.start:
             yield boundary
-        # Day 1 plus 32 days is in the next month, whatever the month.
+        # Day 1 plus 32 days is always in the next month.
         boundary = (boundary + timedelta(days=32)).replace(day=1) if by == "month" else boundary + steps[by]

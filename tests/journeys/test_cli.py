@@ -162,7 +162,7 @@ def test_a_malformed_key_is_refused_without_showing_it(
 
 
 def test_pipelines_of_others_are_left_alone(folder: Path, capsys: Capture) -> None:
-    assert 'pipeline "github" is none of ours' in refused(capsys, "run", "--pipeline", "github")
+    assert 'pipeline "github" is not a Klaviyo pipeline' in refused(capsys, "run", "--pipeline", "github")
 
 
 def test_an_unknown_destination_is_answered_with_the_nearest_name(account: Sandbox, capsys: Capture) -> None:

@@ -505,7 +505,7 @@ OF_LISTS = "subscriptions.email.marketing.list_suppressions"
         ({**EVENTS, "filter": 'has(profile,"x")'}, "`has` takes no value"),
         (
             {**EVENTS, "filter": "greater-than(datetime,2026-01-01T00:00:00Z)"},
-            "datetime is what the period is asked by",
+            "datetime is the field of the period's filter",
         ),
         ({**EVENTS, "fields": ["date_time"]}, 'unknown "date_time"; did you mean "datetime"? event has: '),
         ({**EVENTS, "fields": {"profiles": ["email"]}}, 'unknown "profiles"; did you mean "profile"?'),
@@ -527,7 +527,7 @@ OF_LISTS = "subscriptions.email.marketing.list_suppressions"
         ({**EVENTS, "split_by": "fortnight"}, 'split_by = "fortnight"'),
         (
             {**PROFILES, "filter": f'equals({SUPPRESSION}.reason,"A"),equals({OF_LISTS}.list_id,"b")'},
-            "Klaviyo does not mix list_suppressions and suppression",
+            "Klaviyo does not accept list_suppressions and suppression together",
         ),
         (
             {**PROFILES, "filter": f'equals({OF_LISTS}.reason,"A")'},

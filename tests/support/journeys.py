@@ -21,6 +21,7 @@ from dlt.common.runtime.run_context import RunContext, switched_run_context
 
 from sandbox import Account, Sandbox
 from sources.klaviyo.extract.tuning import DEFAULT
+from sources.klaviyo.load.duckdb import duckdb_file, prepare
 from sources.klaviyo.load.pipeline import load_settings, open_pipeline
 from sources.klaviyo.load.runner import Outcome
 from sources.klaviyo.load.runner import run as run_loop
@@ -120,7 +121,9 @@ class Journey:
         """One run of the loop; the outcomes by report, and the requests of this run alone in `server.requests`."""
         self.server.clear_requests()
         settings = self.settings(*reports, pipeline=pipeline, **flags)
-        outcomes = run_loop(self.pipeline(pipeline), settings, clock=self.clock, tuning=self.tuning)
+        loading = self.pipeline(pipeline)
+        with held_open(loading):
+            outcomes = run_loop(loading, settings, clock=self.clock, tuning=self.tuning)
         return {outcome.report: outcome for outcome in outcomes}
 
     def load(self, *reports: str, **flags: Any) -> dict[str, Outcome]:
@@ -157,6 +160,22 @@ class Journey:
             f"WHERE table_schema = '{dataset}' AND NOT starts_with(table_name, '_dlt') ORDER BY 1"
         )
         return [name for (name,) in found]
+
+
+@contextmanager
+def held_open(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keep a pipeline's DuckDB file open, if that is where it loads into.
+
+    dlt opens and closes the file for every job, and a file that nobody else holds open takes 20 ms each time: half the
+    time of a run in which little is loaded.
+    """
+    prepare(pipeline)
+    path = duckdb_file(pipeline)
+    if path is None or not path.exists():
+        yield
+        return
+    with duckdb.connect(str(path)):
+        yield
 
 
 def sql(folder: Path, query: str) -> list[tuple[Any, ...]]:

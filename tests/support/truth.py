@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from sandbox import Account
+from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
 from tests.support.journeys import sql
 
@@ -57,67 +58,11 @@ KINDS = {
     "segments": "segment",
     "tags": "tag",
 }
+OLD, NEW = "2026-07-15", "2026-10-15"
 # Since 2026-10-15.
-NEW = "2026-10-15"
 KINDS_SINCE = {"campaign_variations": "campaign-variation", "campaign_audiences": "campaign-audience"}
-# Reports that are off by default: those whose rows are all records of a type...
-OFF_BY_DEFAULT = {
-    "accounts": "account",
-    "flow_definitions": "flow",
-    "forms": "form",
-    "form_definitions": "form",
-    "list_profile_counts": "list",
-    "segment_profile_counts": "segment",
-    "tag_groups": "tag-group",
-    "custom_metrics": "custom-metric",
-    "mapped_metrics": "mapped-metric",
-    "push_tokens": "push-token",
-    "conversations": "conversation",
-    "reviews": "review",
-    "catalog_items": "catalog-item",
-    "catalog_variants": "catalog-variant",
-    "catalog_categories": "catalog-category",
-    "coupons": "coupon",
-    "coupon_codes": "coupon-code",
-    "images": "image",
-    "universal_content": "template-universal-content",
-    "web_feeds": "web-feed",
-    "webhooks": "webhook",
-    "webhook_topics": "webhook-topic",
-    "tracking_settings": "tracking-setting",
-    "data_sources": "data-source",
-    "object_types": "object-type",
-    "object_ingestion_logs": "object-ingestion-log",
-    "profile_bulk_import_jobs": "profile-bulk-import-job",
-    "profile_suppression_bulk_create_jobs": "profile-suppression-bulk-create-job",
-    "profile_suppression_bulk_delete_jobs": "profile-suppression-bulk-delete-job",
-    "coupon_code_bulk_create_jobs": "coupon-code-bulk-create-job",
-    "catalog_item_bulk_create_jobs": "catalog-item-bulk-create-job",
-    "catalog_item_bulk_update_jobs": "catalog-item-bulk-update-job",
-    "catalog_item_bulk_delete_jobs": "catalog-item-bulk-delete-job",
-    "catalog_variant_bulk_create_jobs": "catalog-variant-bulk-create-job",
-    "catalog_variant_bulk_update_jobs": "catalog-variant-bulk-update-job",
-    "catalog_variant_bulk_delete_jobs": "catalog-variant-bulk-delete-job",
-    "catalog_category_bulk_create_jobs": "catalog-category-bulk-create-job",
-    "catalog_category_bulk_update_jobs": "catalog-category-bulk-update-job",
-    "catalog_category_bulk_delete_jobs": "catalog-category-bulk-delete-job",
-}
-OFF_BY_DEFAULT_SINCE = {
-    "translations": "translation",
-    "text_messaging_senders": "text-messaging-sender",
-    "text_messaging_sender_registrations": "text-messaging-sender-registration",
-    "text_messaging_configurations": "text-messaging-configuration",
-    "billing_usage": "billing-usage",
-    "brand_buttons": "brand-button",
-    "brand_colors": "brand-color",
-    "brand_email_defaults": "brand-email-default",
-    "brand_logos": "brand-logo",
-    "brand_social_groups": "brand-social-group",
-    "brand_voices": "brand-voice",
-}
-ALL_KINDS = KINDS | KINDS_SINCE | OFF_BY_DEFAULT | OFF_BY_DEFAULT_SINCE
-# ...and those whose rows are what a relationship of each record points at: the type, the relationship, and the column
-# that names the record.
+# Reports whose rows are what a relationship of each record points at: the type, the relationship, and the column that
+# names the record.
 CHILDREN = {
     "flow_messages": ("flow-action", "flow-messages", "flow_action_id"),
     "form_versions": ("form", "form-versions", "form_id"),
@@ -191,6 +136,32 @@ INSIDE = {
     "list_suppressions": ("subscriptions", "email", "marketing", "list_suppressions", "{position}"),
 }
 PLACES = {"channel", "purpose", "position"}
+
+
+def _resource(report: str) -> str:
+    """The JSON:API type of a report's records, by its file in `schemas/`."""
+    return str(yaml.safe_load((SCHEMAS / f"{report}.yaml").read_text(encoding="utf-8"))["resource"])
+
+
+def _off_by_default(revision: str) -> dict[str, str]:
+    """The reports that are off by default and whose rows are all records of a type."""
+    return {
+        name: _resource(name)
+        for name, report in reports(revision).items()
+        if not report.on_by_default and report.endpoint.analytics is None and name not in {*CHILDREN, *INSIDE}
+    }
+
+
+OFF_BY_DEFAULT = _off_by_default(OLD)
+OFF_BY_DEFAULT_SINCE = {name: kind for name, kind in _off_by_default(NEW).items() if name not in OFF_BY_DEFAULT}
+ALL_KINDS = KINDS | KINDS_SINCE | OFF_BY_DEFAULT | OFF_BY_DEFAULT_SINCE
+# Unless it says otherwise above, a report with a period is bounded by its own records.
+PERIODS |= {
+    name: (kind, cursor.field)
+    for name, kind in (OFF_BY_DEFAULT | OFF_BY_DEFAULT_SINCE).items()
+    if name not in PERIODS and (report := reports(NEW)[name]).is_windowed and not report.parents
+    if (cursor := report.endpoint.cursor) is not None
+}
 
 Row = dict[str, Any]
 

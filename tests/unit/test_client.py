@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
 import socket
 import threading
+import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -152,12 +156,12 @@ def serving() -> Iterator[Server]:
 class Visit:
     """A client, what it cost and the time that it has waited."""
 
-    def __init__(self, url: str, **given: Any) -> None:
+    def __init__(self, url: str, *, clock: FakeClock | None = None, **given: Any) -> None:
         now = datetime(2026, 7, 1, tzinfo=UTC)
         settings = build(
             RawSettings({"api_key": KEY, "base_url": url, "extract": "all", **given}), facts(DEFAULT_REVISION), now
         )
-        self.clock, self.stop, self.traffic = FakeClock(), threading.Event(), Traffic()
+        self.clock, self.stop, self.traffic = clock or FakeClock(), threading.Event(), Traffic()
         self.client = Client(settings, Governor(self.clock, settings.max_wait_s, self.stop, chance=lambda: 1.0))
 
     def get(self, path: str = PATH) -> Page:
@@ -183,6 +187,22 @@ def visit(server: Server) -> Iterator[Visit]:
     one = Visit(server.url)
     yield one
     one.client.close()
+
+
+#: Makes a client that is closed when the test is over.
+Closing = Callable[..., Visit]
+
+
+@pytest.fixture
+def closing() -> Iterator[Closing]:
+    with ExitStack() as stack:
+
+        def made(url: str, **options: Any) -> Visit:
+            one = Visit(url, **options)
+            stack.callback(one.client.close)
+            return one
+
+        yield made
 
 
 def test_a_page_comes_with_the_path_of_the_next_one(server: Server, visit: Visit) -> None:
@@ -470,3 +490,112 @@ def test_cookies_are_not_kept(server: Server, visit: Visit) -> None:
     visit.get()
     visit.get()
     assert "Cookie" not in server.requests[1][1]
+
+
+# --- answers that are too slow, too large, or not what they say
+
+
+def drips(handler: Handler) -> None:
+    """A byte now and then: the socket never waits long enough to run into its own timeout."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(PAGE)))
+    handler.end_headers()
+    for place in range(len(PAGE)):
+        handler.wfile.write(PAGE[place : place + 1])
+        handler.wfile.flush()
+        if handler.server.released.wait(0.05):
+            return
+
+
+class Impatient(FakeClock):
+    """Retries wait no time, and a body may take 0.3 s of the machine's own."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() * 200
+
+
+def test_an_answer_that_drips_is_given_up_after_the_timeout_of_a_request(server: Server, closing: Closing) -> None:
+    server.script = [drips, answer()]
+    visit = closing(server.url, clock=Impatient())
+    began_s = time.monotonic()
+    assert visit.get().next is None
+    # 60 s of the clock, which runs 200 times as fast, and what the answer after it took.
+    assert 0.25 < time.monotonic() - began_s < 2
+    assert visit.traffic.retries == 1
+
+
+def bomb(megabytes: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(megabytes)) + packer.flush()
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_is_refused_before_it_fills_the_memory(
+    server: Server, closing: Closing
+) -> None:
+    packed = bomb(300)
+    assert len(packed) < 1 << 20
+    server.script = [answer(body=packed, Content_Encoding="gzip")]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    failure = closing(server.url).fails(TransientError)
+    assert "larger than 64 MB" in str(failure)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_a_large_answer_is_refused_whether_it_is_packed_or_not(server: Server, closing: Closing) -> None:
+    server.script = [answer(body=bytes(65 << 20))]
+    assert "larger than 64 MB" in str(closing(server.url).fails(TransientError))
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "words"),
+    [
+        (gzip.compress(PAGE)[:-9], "gzip", "cut off"),
+        (b"not gzip at all", "gzip", "cannot be unpacked"),
+        (PAGE, "br", "packed as 'br'"),
+    ],
+    ids=["cut", "nonsense", "brotli"],
+)
+def test_a_body_that_is_not_packed_as_it_says_is_asked_for_again(
+    server: Server, closing: Closing, body: bytes, encoding: str, words: str
+) -> None:
+    server.script = [answer(body=body, Content_Encoding=encoding)]
+    visit = closing(server.url)
+    assert words in str(visit.fails(TransientError))
+    assert visit.traffic.requests == 6
+
+
+def test_a_failure_that_says_when_to_come_back_is_waited_for(server: Server, closing: Closing) -> None:
+    server.script = [error(503, Retry_After="40"), answer()]
+    visit = closing(server.url)
+    assert visit.get().next is None
+    assert sum(visit.clock.waits) >= 40
+    server.script = [error(503, Retry_After="4000")]
+    assert closing(server.url).fails(RateLimited).retry_after_s == 4000
+
+
+def test_a_redirect_says_that_base_url_is_wrong_and_the_key_does_not_follow_it(
+    server: Server, closing: Closing, stranger: Server
+) -> None:
+    server.script = [answer(301, b"", Location=f"{stranger.url}/api/events?email=a@b.c")]
+    failure = closing(server.url).fails(RequestRejected)
+    assert f"{server.url} answered 301, a redirect to 127.0.0.1: base_url must be the API itself" in str(failure)
+    assert failure.advice == "Set base_url to the address of the API, or leave it out."
+    assert stranger.requests == []
+
+
+@pytest.mark.parametrize(
+    ("detail", "lacks_scope", "words"),
+    [
+        ("You must have Advanced KDP enabled to use this feature.", False, "leave the report out"),
+        ("The API key is missing the scope events:read", True, "Fix the key"),
+        ("Forbidden", None, "Fix the key"),
+    ],
+)
+def test_a_feature_that_the_plan_lacks_is_not_called_a_missing_scope(
+    server: Server, closing: Closing, detail: str, lacks_scope: bool | None, words: str
+) -> None:
+    server.script = [error(403, {"detail": detail})]
+    failure = closing(server.url).fails(AuthError)
+    assert failure.lacks_scope is lacks_scope
+    assert words in failure.advice
+    assert ("needs events:read" in str(failure)) is (lacks_scope is not False)

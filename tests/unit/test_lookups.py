@@ -110,7 +110,7 @@ def test_each_parent_is_asked_once_for_all_reads_and_then_forgotten() -> None:
     assert traffic.requests == 2
     assert [r["id"] for r in of_campaigns["included"]] == ["V-M1", "V-M2"]
     assert [r["id"] for r in of_messages["included"]] == ["V-M2", "V-M1"]
-    assert (lookups._asked, lookups._taken) == ({}, Counter())
+    assert (lookups._answers, lookups._taken) == ({}, Counter())
 
 
 def test_reads_side_by_side_ask_once_too() -> None:

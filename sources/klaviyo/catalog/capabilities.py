@@ -1,7 +1,8 @@
-"""What Klaviyo's official SDK says of every readable endpoint, revision by revision. Pure: reads packaged files only.
+"""What Klaviyo's official SDK says about every readable endpoint, by revision. Reads packaged files only.
 
-The files in `data/` are written from the SDK by `python -m tests.sdk_facts`. They know more than the table of endpoints
-(which says what this project reads, and how), and serve to refuse a custom report that Klaviyo would refuse.
+`python -m tools.sdk_facts` writes the files in `data/` from the SDK. They cover more endpoints than the table in
+`endpoints.py`, which says what this project reads and how. Custom reports and the settings of analytics reports are
+checked against them, so that a request that Klaviyo would refuse is never sent.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _PLACEHOLDER = re.compile(r"\{\w+\}")
 
 @dataclass(frozen=True, slots=True)
 class PageSize:
-    """What `page[size]` is unless asked, and at most."""
+    """Default and maximum of `page[size]`, in records."""
 
     default: int
     max: int
@@ -32,7 +33,8 @@ class PageSize:
 
 @dataclass(frozen=True, slots=True)
 class RateOverride:
-    """A parameter that brings a lower rate: `additional-fields[profile]` and `predictive_analytics`, say."""
+    """A parameter with a value that lowers the rate limit, like `additional-fields[profile]` with
+    `predictive_analytics`."""
 
     parameter: str
     value: str
@@ -41,12 +43,12 @@ class RateOverride:
 
 @dataclass(frozen=True, slots=True)
 class FilterField:
-    """What a filter on one field takes.
+    """What a filter on one field accepts.
 
     Attributes:
         ops: Klaviyo's operators, sorted.
-        type: of the value; nothing is compared with `has`.
-        values: the only ones allowed, where the SDK tells them (since 2026-10-15); empty means any.
+        type: type of the value. The operator `has` compares no value.
+        values: the allowed values, where the SDK lists them (since 2026-10-15); empty means any.
     """
 
     ops: tuple[str, ...]
@@ -56,15 +58,15 @@ class FilterField:
 
 @dataclass(frozen=True, slots=True)
 class BodyField:
-    """What an attribute of a report's body takes.
+    """What an attribute in the request body of an analytics report accepts.
 
     Attributes:
-        type: of one value.
-        many: it is a list of them.
-        required: it must be there.
-        default: what Klaviyo takes where it is not.
-        values: the only ones allowed; empty means any.
-        needed: those that the list must hold.
+        type: type of one value.
+        many: the attribute is a list of values.
+        required: the attribute is mandatory.
+        default: what Klaviyo uses where it is absent.
+        values: the allowed values; empty means any.
+        needed: values that the list must contain.
     """
 
     type: Literal["string", "integer", "object"] = "string"
@@ -77,27 +79,27 @@ class BodyField:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """One readable endpoint: a GET, or a POST that only asks.
+    """One readable endpoint: a GET, or a POST that changes nothing.
 
     Attributes:
-        path: below the base URL, ids in braces.
+        path: path below the base URL, with ids in braces.
         operation: Klaviyo's name of the operation.
         type: JSON:API type of its records.
         rate: its own rate limit.
-        scopes: what a key needs, sorted.
-        parameters: every query parameter, sorted.
-        many: it answers with a list.
+        scopes: the scopes that a key needs, sorted.
+        parameters: all query parameters, sorted.
+        many: the answer is a list.
         paged: the list comes in pages.
-        page_size: None where there is no such parameter.
-        rate_overrides: parameters that bring a lower rate.
-        filters: field -> what a filter on it takes; for reports, of the filter in the body.
-        sort: what records can be sorted by, forwards and, with a `-` before it, backwards.
-        include: relationship -> type, of what can travel in the same answer.
-        fields: type -> the names in its sparse fieldset; `x.*` is whatever lies below an object of unknown shape.
-        fieldsets: type -> where the file keeps these names.
-        additional_fields: type -> what Klaviyo leaves out unless asked.
-        body: attribute -> what it takes, for endpoints that are asked in a body.
-        required: query parameters that must be there.
+        page_size: None where the endpoint has no such parameter.
+        rate_overrides: parameters that lower the rate limit.
+        filters: field -> what a filter on it accepts. For analytics reports, of the filter in the body.
+        sort: fields that records can be sorted by, ascending and, with a `-` before the name, descending.
+        include: relationship -> type of the records that can be included through it.
+        fields: type -> the names in its sparse fieldset. `x.*` stands for all names in an object of unknown shape.
+        fieldsets: type -> under which key the file keeps these names.
+        additional_fields: type -> fields that Klaviyo sends only on request.
+        body: attribute -> what it accepts, for a POST.
+        required: mandatory query parameters.
     """
 
     path: str
@@ -126,19 +128,19 @@ class Capabilities:
 
     @property
     def field_rates(self) -> dict[str, Rate]:
-        """`additional-fields` value -> the lower rate limit that asking for it brings."""
+        """Value of `additional-fields` -> the lower rate limit of a request that asks for it."""
         return {one.value: one.rate for one in self.rate_overrides if one.parameter.startswith("additional-fields")}
 
     @property
     def relationship(self) -> bool:
-        """Whether its records are no more than types and ids."""
+        """Whether its records have a type and an id only."""
         return "/relationships/" in self.path
 
     def allows_field(self, kind: str, name: str) -> bool:
-        """Whether the sparse fieldset of a type can hold a name; dots lead into objects."""
-        known = self.fields.get(kind, frozenset())
+        """Whether a name is allowed in the sparse fieldset of a type; dots lead into objects."""
+        allowed = self.fields.get(kind, frozenset())
         parts = name.split(".")
-        return name in known or any(".".join([*parts[:depth], "*"]) in known for depth in range(1, len(parts)))
+        return name in allowed or any(".".join([*parts[:depth], "*"]) in allowed for depth in range(1, len(parts)))
 
 
 class _File(msgspec.Struct):
@@ -149,16 +151,16 @@ class _File(msgspec.Struct):
 
 
 def revisions() -> list[str]:
-    """The revisions whose facts are here, oldest first."""
+    """The revisions that have a file of facts, oldest first."""
     return sorted(path.stem for path in FOLDER.glob("20*.json"))
 
 
 @cache
 def capabilities(revision: str) -> Mapping[str, Capabilities]:
-    """Path -> facts, of every readable endpoint of a revision.
+    """Path -> facts, for every readable endpoint of a revision.
 
     Raises:
-        ConfigError: there is no file of this revision.
+        ConfigError: there is no file for this revision.
     """
     try:
         raw = (FOLDER / f"{revision}.json").read_bytes()
@@ -168,6 +170,6 @@ def capabilities(revision: str) -> Mapping[str, Capabilities]:
         ) from None
     file = msgspec.json.decode(raw, type=_File)
     return {
-        known.path: replace(known, fields={kind: file.fields[name] for kind, name in known.fieldsets.items()})
-        for known in file.endpoints
+        endpoint.path: replace(endpoint, fields={kind: file.fields[key] for kind, key in endpoint.fieldsets.items()})
+        for endpoint in file.endpoints
     }

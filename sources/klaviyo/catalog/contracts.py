@@ -1,7 +1,7 @@
 """The declared columns of the predefined reports.
 
-They are edited in `schemas/`, one YAML file a report in dlt's column vocabulary, each column with its path in the record
-and a description. Read is the copy in `data/columns.json`.
+They are edited in `schemas/`: one YAML file for each report, in dlt's column vocabulary, each column with its path in
+the record and a description. At run time they are read from the copy in `data/columns.json`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import msgspec
 
 DataType = Literal["text", "bigint", "double", "bool", "timestamp", "date", "json"]
 
-
-#: All files of `schemas/` in one, written by `make generate`: a package and `dlt init` copy no other folder.
+#: All files of `schemas/` in one, written by `make generate`, since the package and `dlt init` copy no other folder.
 BUNDLE = Path(__file__).parent / "data" / "columns.json"
 
-
+#: Column for misfits: values of a record that fit no column.
 EXTRA = "_extra"
-
-
+#: Column that dlt's scd2 compares: all values of a row in one text.
 ROW_VERSION = "_row_version"
+#: Column of merged tables whose rows can disappear (nested rows, analytics): tells the destination to delete the row.
+DELETED = "_deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,12 @@ class Column:
         data_type: dlt's name of the type.
         path: where the value is: `id`, `attributes.…`, `relationships.<rel>.data.id` (to-one),
             `relationships.<rel>.data[].id` (to-many), `included.<rel>.…`, `included.<rel>[].…` and
-            `included.<rel>[0].…` (through a relationship to the record, to all records or to the first one that travel
-            in the same answer), `context.<name>` (known from the request).
+            `included.<rel>[0].…` (in the included record of a to-one relationship, in all or in the first one of a
+            to-many relationship), `context.<name>` (known from the request).
             Empty where the revision has no such value: the column is null.
         description: for analysts.
-        values: of an included record: Klaviyo's word -> the column's, where revisions have two words for one thing.
+        values: for values of included records: Klaviyo's word -> the column's word, where two revisions have different
+            words for the same thing.
     """
 
     name: str
@@ -61,11 +62,6 @@ EXTRA_COLUMN = Column(
     "Null where everything fits.",
 )
 
-
-#: Where rows lie inside the records: tells the destination which of them are gone.
-DELETED = "_deleted"
-
-
 DELETED_COLUMN = Column(
     DELETED,
     "bool",
@@ -76,7 +72,7 @@ DELETED_COLUMN = Column(
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The columns of one report, the last of them `_extra`, which takes what fits nowhere else."""
+    """The columns of one report; the last one is `_extra`, for values that fit no other column."""
 
     name: str
     resource: str
@@ -85,11 +81,12 @@ class Contract:
 
     @property
     def primary_key(self) -> list[str]:
+        """Names of the columns that identify a row."""
         return [column.name for column in self.columns if column.primary_key]
 
 
 def with_deletions(contract: Contract) -> Contract:
-    """The contract of a table whose rows can go: with the column that says so, before `_extra`."""
+    """The contract with the column `_deleted` before `_extra`, for tables whose rows can be deleted."""
     *declared, extra = contract.columns
     return replace(contract, columns=(*declared, DELETED_COLUMN, extra))
 
@@ -98,12 +95,23 @@ def with_deletions(contract: Contract) -> Contract:
 def load_contract(name: str, revision: str) -> Contract:
     """The contract of a report under a revision; every one ends with the `_extra` column.
 
-    The columns are the same under every revision. Where a value is elsewhere, its path is a table: the first revision
-    that has it there -> path, or null where the value is gone.
+    <<<<<<< HEAD
+        The columns are the same under every revision. Where the path of a value depends on the revision, the declared path is
+        a table: first revision with this path -> path, or null where the value no longer exists.
+    =======
+        The columns are the same under every revision. Where a value is elsewhere, its path is a table: the first revision
+        that has it there -> path, or null where the value is gone.
+
+        Raises:
+            LookupError: the report has no columns.
+    >>>>>>> w-tests
     """
-    declared = _declared(BUNDLE)[name]
+    declared = _declared(BUNDLE).get(name)
+    if declared is None:
+        raise LookupError(f"report {name} has no columns: write schemas/{name}.yaml, then run `make generate`")
     columns = [
-        Column(name=key, **{**told, "path": _path(told["path"], revision)}) for key, told in declared["columns"].items()
+        Column(name=column, **{**properties, "path": _path(properties["path"], revision)})
+        for column, properties in declared["columns"].items()
     ]
     return Contract(declared["name"], declared["resource"], declared["description"], (*columns, EXTRA_COLUMN))
 
@@ -113,8 +121,8 @@ def _declared(bundle: Path) -> dict[str, Any]:
     return cast(dict[str, Any], msgspec.json.decode(bundle.read_bytes()))
 
 
-def _path(told: str | Mapping[str, str | None], revision: str) -> str:
-    if isinstance(told, str):
-        return told
-    begun = [first for first in told if first <= revision]
-    return told[max(begun)] or "" if begun else ""
+def _path(path: str | Mapping[str, str | None], revision: str) -> str:
+    if isinstance(path, str):
+        return path
+    begun = [first for first in path if first <= revision]
+    return path[max(begun)] or "" if begun else ""

@@ -1,8 +1,8 @@
 """The table of endpoints: one row each, with what this project decides about it.
 
-What Klaviyo says of an endpoint (type, rate limits, scopes, page size) is not repeated here: it comes from the packaged
-SDK facts (`capabilities`). What others observed is marked "seen". A row that is not true of every revision says `since`
-or `until`.
+What Klaviyo says about an endpoint (type, rate limits, scopes, page size) is not repeated here: it comes from the
+packaged SDK facts (`capabilities`). Behaviour that was observed and is not documented is marked "seen". A row that does
+not apply to every revision has `since` or `until`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from .capabilities import Capabilities, capabilities
 from .model import Analytics, AnalyticsApi, Cursor, Endpoint, EndpointRow, Ops, Parent, Variant
 from .revisions import rows_of
 
-# To 2026-07-15 a filter on the channel is required, and without one on `archived` archived campaigns are left out (seen).
+# Up to 2026-07-15 a filter on the channel is mandatory, and without a filter on `archived` Klaviyo leaves out archived
+# campaigns (seen).
 CAMPAIGN_VARIANTS = tuple(
     Variant(f'equals(messages.channel,"{channel}"),equals(archived,{archived})', {"channel": channel})
     for channel in ("email", "sms", "mobile_push")
@@ -25,8 +26,8 @@ CAMPAIGN_VARIANTS = tuple(
 
 ARCHIVED_OR_NOT = (Variant("equals(archived,false)"), Variant("equals(archived,true)"))
 
-# Delays, splits and changes of records: half the actions of an account and more. The other kinds, and those to come, are
-# asked for their messages.
+# Delays, splits and changes of records: at least half of an account's flow actions. All other kinds, future ones too,
+# are asked for their messages.
 ACTIONS_WITHOUT_MESSAGES = frozenset(
     {
         "action-output-split",
@@ -44,33 +45,29 @@ ACTIONS_WITHOUT_MESSAGES = frozenset(
     }
 )
 
-
-# --- numbers instead of records
+# --- analytics
 
 TIMEFRAME = Cursor("timeframe", ascending=False)
 
-# Klaviyo takes 7 days by the hour, 60 by the day, a year by the week and 52 weeks by the month.
+# The most intervals of one request. For series, Klaviyo's limits are 7 days by the hour, 60 days by the day, a year by
+# the week and 52 weeks by the month.
 SERIES: Mapping[Interval, int] = {"hour": 7 * 24, "day": 60, "week": 52, "month": 11}
-
 VALUES: Mapping[Interval, int] = {"day": 1, "week": 1, "month": 1}
-
-# A year at most.
+# Klaviyo's limit is a year.
 AGGREGATES: Mapping[Interval, int] = {"hour": 31 * 24, "day": 365, "week": 52, "month": 11}
 
-# Numbers are those of the day of the sending: an open or a click some weeks later changes them, and so does what is
-# bought within the five days or so that the account attributes to it. By the day, 30 days are still one request.
+# Klaviyo counts by the day of the sending. An open or a click some weeks later still changes the numbers of that day,
+# and so does a purchase within the account's attribution window, about five days. At interval = "day", 30 days are
+# still one request.
 ATTRIBUTION_DAYS = 30.0
 
-# Segments have no history before.
+# Segments have no earlier history.
 SEGMENTS_SINCE = date(2023, 6, 1)
-
 
 # --- parents of several endpoints
 
 _OBJECT_TYPE = Parent("object_types", {"object_type_id": "id"}, absent_ok=True)
-
 _OBJECT_SCHEMA = Parent("object_schemas", {"object_schema_id": "id"}, absent_ok=True)
-
 _IMPORT_JOB = Parent("profile_bulk_import_jobs", {"profile_bulk_import_job_id": "id"}, absent_ok=True)
 
 _TABLE = (
@@ -82,9 +79,9 @@ _TABLE = (
         "events",
         "/api/events",
         cursor=Cursor("datetime", fixed=True),
-        doc="What people did or received, one row an event.",
+        doc="What people did or received, one row for each event.",
     ),
-    EndpointRow("metrics", "/api/metrics", doc="Kinds of event, one row each."),
+    EndpointRow("metrics", "/api/metrics", doc="Kinds of events, one row each."),
     EndpointRow(
         "flows",
         "/api/flows",
@@ -98,7 +95,7 @@ _TABLE = (
         cursor=Cursor("updated_at", ascending=False),
         variants=CAMPAIGN_VARIANTS,
         until="2026-07-15",
-        doc="One-off sends of every channel, archived ones too.",
+        doc="One-off sends of every channel, including archived ones.",
     ),
     EndpointRow(
         "campaigns",
@@ -106,7 +103,7 @@ _TABLE = (
         cursor=Cursor("updated_at", ascending=False),
         variants=ARCHIVED_OR_NOT,
         since="2026-10-15",
-        doc="One-off sends, archived ones too.",
+        doc="One-off sends, including archived ones.",
     ),
     EndpointRow(
         "campaign_messages",
@@ -120,9 +117,9 @@ _TABLE = (
         "/api/campaign-messages/{id}/campaign-variations",
         parent=Parent("campaign_messages", {"campaign_message_id": "id"}, absent_ok=True),
         since="2026-10-15",
-        doc="What a message is sent as, several in an A/B test; the only place that tells channel and content.",
+        doc="Variations of campaign messages, several in an A/B test; only they hold channel and content.",
     ),
-    # A campaign without an estimation answers 404 (seen).
+    # For a campaign without an estimation Klaviyo answers 404 (seen).
     EndpointRow(
         "campaign_recipient_estimations",
         "/api/campaign-recipient-estimations/{id}",
@@ -138,7 +135,7 @@ _TABLE = (
         "/api/lists/{id}/profiles",
         cursor=Cursor("joined_group_at"),
         parent=Parent("lists", {"list_id": "id"}, absent_ok=True),
-        doc="Who is in which list.",
+        doc="Members of lists, one row for each list and profile.",
     ),
     EndpointRow(
         "segments", "/api/segments", cursor=Cursor("updated", Ops.AFTER, from_start=True), doc="Segments, one row each."
@@ -148,11 +145,11 @@ _TABLE = (
         "/api/segments/{id}/profiles",
         cursor=Cursor("joined_group_at"),
         parent=Parent("segments", {"segment_id": "id"}, absent_ok=True),
-        doc="Who is in which segment.",
+        doc="Members of segments, one row for each segment and profile.",
     ),
     EndpointRow("tags", "/api/tags", doc="Tags, one row each."),
     # --- off by default
-    # Sorted by it, a profile with several suppressions stands nobody knows where: no chain is cut by it.
+    # Not sorted by the cursor: the place of a profile with several suppressions would be unknown. So no chain is cut.
     EndpointRow(
         "suppressions",
         "/api/profiles",
@@ -163,7 +160,7 @@ _TABLE = (
             from_start=True,
             always=True,
         ),
-        doc="Profiles that get no marketing email at all.",
+        doc="Profiles that receive no marketing email at all.",
     ),
     EndpointRow(
         "list_suppressions",
@@ -181,13 +178,13 @@ _TABLE = (
             filter="subscriptions.email.marketing.list_suppressions.list_id",
             undated=True,
         ),
-        doc="Profiles that get no marketing email of a list.",
+        doc="Profiles that receive no marketing email of a list.",
     ),
     EndpointRow(
         "flow_definitions",
         "/api/flows/{id}",
         parent=Parent("flows", {}, absent_ok=True),
-        doc="The structure of a flow, which the list of flows leaves out.",
+        doc="The structure of each flow, which the list of flows leaves out.",
     ),
     EndpointRow(
         "flow_messages",
@@ -201,14 +198,14 @@ _TABLE = (
             rows="flow-action",
             childless={"attributes.definition.type": ACTIONS_WITHOUT_MESSAGES},
         ),
-        doc="What the actions of flows send, one row a message.",
+        doc="Messages that flow actions send, one row each.",
     ),
     EndpointRow("forms", "/api/forms", cursor=Cursor("updated_at"), doc="Sign-up forms, one row each."),
     EndpointRow(
         "form_definitions",
         "/api/forms/{id}",
         parent=Parent("forms", {}, absent_ok=True),
-        doc="The structure of a form, which the list of forms leaves out.",
+        doc="The structure of each form, which the list of forms leaves out.",
     ),
     EndpointRow(
         "form_versions",
@@ -221,18 +218,18 @@ _TABLE = (
         "list_profile_counts",
         "/api/lists/{id}",
         parent=Parent("lists", {}, absent_ok=True),
-        doc="One list, with what the list of lists leaves out.",
+        doc="Lists one by one, with the number of their profiles.",
     ),
     EndpointRow(
         "segment_profile_counts",
         "/api/segments/{id}",
         parent=Parent("segments", {}, absent_ok=True),
-        doc="One segment, with what the list of segments leaves out.",
+        doc="Segments one by one, with the number of their profiles.",
     ),
     EndpointRow("tag_groups", "/api/tag-groups", doc="Groups of tags, one row each."),
-    EndpointRow("custom_metrics", "/api/custom-metrics", doc="Metrics that the account has composed of others."),
+    EndpointRow("custom_metrics", "/api/custom-metrics", doc="Metrics that the account composed from other metrics."),
     EndpointRow(
-        "mapped_metrics", "/api/mapped-metrics", doc="Which metric stands for what in Klaviyo's own analytics."
+        "mapped_metrics", "/api/mapped-metrics", doc="Which metric Klaviyo's own analytics use for which purpose."
     ),
     EndpointRow(
         "metric_properties",
@@ -254,15 +251,15 @@ _TABLE = (
         "catalog_category_items",
         "/api/catalog-categories/{id}/relationships/items",
         parent=Parent("catalog_categories", {"catalog_category_id": "id"}, absent_ok=True),
-        doc="Which items are in which category: their ids alone.",
+        doc="Which items are in which category: ids only.",
     ),
     EndpointRow("coupons", "/api/coupons", doc="Coupons, one row each."),
-    # A filter on a coupon or a profile is required.
+    # A filter on a coupon or a profile is mandatory.
     EndpointRow(
         "coupon_codes",
         "/api/coupon-codes",
         parent=Parent("coupons", {}, absent_ok=True, filter="coupon.id"),
-        doc="Single codes of the coupons.",
+        doc="Codes of the coupons, one row each.",
     ),
     EndpointRow("images", "/api/images", cursor=Cursor("updated_at"), doc="Images in the account's library."),
     EndpointRow(
@@ -274,10 +271,10 @@ _TABLE = (
     EndpointRow(
         "web_feeds", "/api/web-feeds", cursor=Cursor("updated"), doc="Web feeds that templates draw content from."
     ),
-    EndpointRow("webhooks", "/api/webhooks", doc="Webhooks that Klaviyo calls on events in the account."),
-    EndpointRow("webhook_topics", "/api/webhook-topics", doc="Topics that a webhook can be called for."),
+    EndpointRow("webhooks", "/api/webhooks", doc="Webhooks that Klaviyo calls when something happens in the account."),
+    EndpointRow("webhook_topics", "/api/webhook-topics", doc="Topics that a webhook can subscribe to."),
     EndpointRow("tracking_settings", "/api/tracking-settings", doc="UTM parameters that the account adds to links."),
-    EndpointRow("data_sources", "/api/data-sources", doc="Sources that custom objects are fed from."),
+    EndpointRow("data_sources", "/api/data-sources", doc="Sources that feed custom objects."),
     EndpointRow("object_types", "/api/object-types", doc="Types of custom objects."),
     EndpointRow(
         "object_records", "/api/object-types/{id}/object-records", parent=_OBJECT_TYPE, doc="Records of custom objects."
@@ -292,39 +289,39 @@ _TABLE = (
         "object_type_relations",
         "/api/object-types/{id}/relationships/object-types",
         parent=_OBJECT_TYPE,
-        doc="Relations of types of custom objects to one another: their ids alone.",
+        doc="Relations between types of custom objects: ids only.",
     ),
     EndpointRow(
         "object_type_profile_relations",
         "/api/object-types/{id}/relationships/profile-object-types",
         parent=_OBJECT_TYPE,
-        doc="Relations of types of custom objects to profiles: their ids alone.",
+        doc="Relations of types of custom objects to profiles: ids only.",
     ),
     EndpointRow(
         "object_schema_relations",
         "/api/object-schemas/{id}/relationships/object-schemas",
         parent=_OBJECT_SCHEMA,
-        doc="Relations of schemas of custom objects to one another: their ids alone.",
+        doc="Relations between schemas of custom objects: ids only.",
     ),
     EndpointRow(
         "object_schema_profile_relations",
         "/api/object-schemas/{id}/relationships/profile-object-schemas",
         parent=_OBJECT_SCHEMA,
-        doc="Relations of schemas of custom objects to profiles: their ids alone.",
+        doc="Relations of schemas of custom objects to profiles: ids only.",
     ),
     EndpointRow(
         "source_mappings",
         "/api/object-schemas/{id}/source-mapping",
         parent=_OBJECT_SCHEMA,
-        doc="How the properties of custom objects are filled.",
+        doc="Which fields of the data sources fill the properties of custom objects.",
     ),
-    # Newest first, 50 a page, and Klaviyo keeps them for 14 days.
+    # Newest first, 50 on a page. Klaviyo keeps them for 14 days.
     EndpointRow(
         "object_ingestion_logs",
         "/api/object-types/{id}/object-ingestion-logs",
         cursor=Cursor("timestamp", ascending=False),
         parent=Parent("object_types", {}, absent_ok=True),
-        doc="Failures while custom objects were taken in.",
+        doc="Failures while records of custom objects were ingested.",
     ),
     EndpointRow(
         "profile_bulk_import_jobs", "/api/profile-bulk-import-jobs", doc="Jobs that imported profiles in bulk."
@@ -339,13 +336,13 @@ _TABLE = (
         "profile_bulk_import_job_lists",
         "/api/profile-bulk-import-jobs/{id}/relationships/lists",
         parent=_IMPORT_JOB,
-        doc="Lists that the jobs added profiles to: their ids alone.",
+        doc="Lists that the import jobs added profiles to: ids only.",
     ),
     EndpointRow(
         "profile_bulk_import_job_profiles",
         "/api/profile-bulk-import-jobs/{id}/relationships/profiles",
         parent=_IMPORT_JOB,
-        doc="Profiles that the jobs imported: their ids alone.",
+        doc="Profiles that the import jobs imported: ids only.",
     ),
     EndpointRow(
         "profile_suppression_bulk_create_jobs",
@@ -416,7 +413,7 @@ _TABLE = (
         since="2026-10-15",
         doc="Numbers and names that text messages are sent from.",
     ),
-    # Its id is the account's, and an account that sends no text messages has none.
+    # The id is the account's. An account that sends no text messages has no configuration.
     EndpointRow(
         "text_messaging_configurations",
         "/api/text-messaging-configurations/{id}",
@@ -428,7 +425,7 @@ _TABLE = (
         "billing_usage",
         "/api/billing-usage",
         since="2026-10-15",
-        doc="What the plan allows and how much of it is used.",
+        doc="What the account's plan allows, and how much of it is used.",
     ),
     EndpointRow("brand_buttons", "/api/brand-buttons", since="2026-10-15", doc="Buttons of the brand library."),
     EndpointRow("brand_colors", "/api/brand-colors", since="2026-10-15", doc="Palettes of the brand library."),
@@ -442,15 +439,15 @@ _TABLE = (
         since="2026-10-15",
         doc="Groups of social links in the brand library.",
     ),
-    # Its id is the account's.
+    # The id is the account's.
     EndpointRow(
         "brand_voices",
         "/api/brand-voice/{id}",
         since="2026-10-15",
         parent=Parent("accounts", {}, absent_ok=True),
-        doc="How the brand speaks.",
+        doc="Tone and language of the brand.",
     ),
-    # --- numbers
+    # --- analytics
     EndpointRow(
         "campaign_values",
         "/api/campaign-values-reports",
@@ -464,7 +461,7 @@ _TABLE = (
             default_metric="Placed Order",
             lookback_days=ATTRIBUTION_DAYS,
         ),
-        doc="What campaigns achieved, by the time they were sent.",
+        doc="Performance of campaigns, by the day they were sent.",
     ),
     EndpointRow(
         "flow_values",
@@ -479,7 +476,7 @@ _TABLE = (
             default_metric="Placed Order",
             lookback_days=ATTRIBUTION_DAYS,
         ),
-        doc="What the messages of flows achieved.",
+        doc="Performance of flow messages.",
     ),
     EndpointRow(
         "flow_series",
@@ -494,7 +491,7 @@ _TABLE = (
             default_metric="Placed Order",
             lookback_days=ATTRIBUTION_DAYS,
         ),
-        doc="What the messages of flows achieved, day by day.",
+        doc="Performance of flow messages, as a time series.",
     ),
     EndpointRow(
         "form_values",
@@ -508,7 +505,7 @@ _TABLE = (
             groups=("form_id",),
             together={"form_version_id": ("form_id",)},
         ),
-        doc="How often sign-up forms were seen and sent.",
+        doc="Views and submissions of sign-up forms.",
     ),
     EndpointRow(
         "form_series",
@@ -522,21 +519,21 @@ _TABLE = (
             groups=("form_id",),
             together={"form_version_id": ("form_id",)},
         ),
-        doc="How often sign-up forms were seen and sent, day by day.",
+        doc="Views and submissions of sign-up forms, as a time series.",
     ),
     EndpointRow(
         "segment_values",
         "/api/segment-values-reports",
         cursor=TIMEFRAME,
         analytics=Analytics(AnalyticsApi.REPORT, VALUES, "month", series=False, since=SEGMENTS_SINCE),
-        doc="How segments grew and shrank.",
+        doc="Growth of segments: members, and those added and removed.",
     ),
     EndpointRow(
         "segment_series",
         "/api/segment-series-reports",
         cursor=TIMEFRAME,
         analytics=Analytics(AnalyticsApi.REPORT, SERIES, "day", series=True, since=SEGMENTS_SINCE),
-        doc="How segments grew and shrank, day by day.",
+        doc="Growth of segments, as a time series.",
     ),
     EndpointRow(
         "metric_aggregates",
@@ -549,20 +546,28 @@ _TABLE = (
             series=True,
             default_metric="*",
         ),
-        doc="Klaviyo's own count of the events of each metric.",
+        doc="Klaviyo's own counts of the events of each metric.",
     ),
 )
 
 
 @cache
 def endpoints(revision: str) -> Mapping[str, Endpoint]:
-    """Name -> endpoint, of those that a revision has."""
-    known = {facts.template: facts for facts in capabilities(revision).values()}
-    return {name: endpoint_of(row, known[row.path]) for name, row in rows_of(revision, _TABLE).items()}
+    """Name -> endpoint, for those that exist under a revision.
+
+    Raises:
+        LookupError: a row has a path that the SDK of this revision does not know.
+    """
+    facts_by_path = {facts.template: facts for facts in capabilities(revision).values()}
+    rows = rows_of(revision, _TABLE)
+    unknown = [f"{name}: {row.path}" for name, row in rows.items() if row.path not in facts_by_path]
+    if unknown:
+        raise LookupError(f"catalog/endpoints.py: revision {revision} has no such path: {', '.join(unknown)}")
+    return {name: endpoint_of(row, facts_by_path[row.path]) for name, row in rows.items()}
 
 
 def endpoint_of(row: EndpointRow, facts: Capabilities) -> Endpoint:
-    """A row of the table together with what Klaviyo says of its path."""
+    """The endpoint of a row of the table, completed by what the SDK says about its path."""
     return Endpoint(
         name=row.name,
         path=row.path,

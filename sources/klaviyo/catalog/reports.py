@@ -1,4 +1,4 @@
-"""The table of predefined reports: one row a table, with what is asked for in the requests that fill it."""
+"""The table of predefined reports: one row for each report (and span of revisions), with what its requests ask for."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from .model import Endpoint, Nested, ReportRow
 from .report import Lookup, Report
 from .revisions import DEFAULT_REVISION, REVISIONS, rows_of, span
 
+# Sparse fieldsets that several reports share.
 _MEMBERS = {"profile": ("joined_group_at",)}
-
 _SUPPRESSED = {"profile": ("updated", "subscriptions")}
+# A campaign is included for its id only.
+_OWNERS = {"campaign": ("created_at",)}
 
-# What one can consent to, by Klaviyo's OpenAPI file; whatever comes beside these is a row too.
+# Channel and purpose of every consent in Klaviyo's OpenAPI file. Consents beside these become rows too.
 _CONSENTS = (
     ("email", "marketing"),
     ("email", "open_tracking"),
@@ -28,11 +30,8 @@ _CONSENTS = (
     ("whatsapp", "conversational"),
 )
 
-# More than Klaviyo has reasons to suppress somebody.
-_PLACES = tuple((place,) for place in range(8))
-
-#: Included for its id alone.
-_OWNERS = {"campaign": ("created_at",)}
+# More positions than Klaviyo has reasons to suppress a profile.
+_POSITIONS = tuple((position,) for position in range(8))
 
 _TABLE = (
     ReportRow("profiles", "profiles", additional_fields=("subscriptions",), optional_fields=("predictive_analytics",)),
@@ -89,10 +88,10 @@ _TABLE = (
     ReportRow("tags", "tags", include=("tag-group",)),
 )
 
-# Not what everybody expects of a run every hour: a request for each metric, form or action, or tables that stay empty
-# in most accounts. Loaded where they are named, or all are.
+# Too costly or too rare for every hourly run: one request for each metric, form or action, or tables that stay empty in
+# most accounts. They are loaded when they are named in the settings, or with `all`.
 _OFF_BY_DEFAULT = (
-    # The very requests of profiles: loaded together they cost none of their own.
+    # Same requests as profiles: loaded together, they cost no requests of their own.
     ReportRow(
         "subscriptions",
         "profiles",
@@ -104,7 +103,7 @@ _OFF_BY_DEFAULT = (
         "suppressions",
         additional_fields=("subscriptions",),
         fields=_SUPPRESSED,
-        nested=Nested("attributes.subscriptions.email.marketing.suppression.{position}", _PLACES),
+        nested=Nested("attributes.subscriptions.email.marketing.suppression.{position}", _POSITIONS),
     ),
     ReportRow(
         "list_suppressions",
@@ -112,7 +111,7 @@ _OFF_BY_DEFAULT = (
         additional_fields=("subscriptions",),
         fields=_SUPPRESSED,
         nested=Nested(
-            "attributes.subscriptions.email.marketing.list_suppressions.{position}", _PLACES, {"list_id": "list_id"}
+            "attributes.subscriptions.email.marketing.list_suppressions.{position}", _POSITIONS, {"list_id": "list_id"}
         ),
     ),
     ReportRow("accounts", "accounts"),
@@ -147,7 +146,7 @@ _OFF_BY_DEFAULT = (
     ),
     ReportRow("metric_properties", "metric_properties", additional_fields=("sample_values",)),
     ReportRow("push_tokens", "push_tokens", include=("profile",), fields={"profile": ("updated",)}),
-    # One conversation a channel and profile: those of the profiles that changed, a hundred profiles a request.
+    # One conversation for each channel and profile. Read for the profiles that changed, a hundred profiles a request.
     ReportRow(
         "conversations",
         "profiles",
@@ -155,7 +154,8 @@ _OFF_BY_DEFAULT = (
         fields={"profile": ("updated",)},
         rows="conversation",
     ),
-    # Reviews can be filtered by their creation alone: what is decided on them later comes by lookback, or with `all`.
+    # Reviews can only be filtered by their creation. Later decisions on them are found by the lookback, or by a run
+    # with extract = "all".
     ReportRow("reviews", "reviews", include=("events",), fields={"event": ("datetime",)}),
     ReportRow("catalog_items", "catalog_items", include=("variants",), fields={"catalog-variant": ("external_id",)}),
     ReportRow("catalog_variants", "catalog_variants"),
@@ -254,25 +254,26 @@ _OFF_BY_DEFAULT = (
     ReportRow("metric_aggregates", "metric_aggregates"),
 )
 
-_REPORTS = (*_TABLE, *(replace(report, on_by_default=False) for report in _OFF_BY_DEFAULT))
+_REPORTS = (*_TABLE, *(replace(row, on_by_default=False) for row in _OFF_BY_DEFAULT))
 
-#: Report -> under which revisions it exists, in words; empty where under all.
+#: Report -> under which revisions it exists, in words; empty if under all.
 REPORT_SPANS: Mapping[str, str] = {
-    name: span(report for report in _REPORTS if report.name == name)
-    for name in dict.fromkeys(report.name for report in _REPORTS)
+    name: span(row for row in _REPORTS if row.name == name) for name in dict.fromkeys(row.name for row in _REPORTS)
 }
 
 
 @cache
 def reports(revision: str) -> Mapping[str, Report]:
-    """Name -> predefined report, of those that a revision has."""
+    """Name -> predefined report, for those that exist under a revision."""
     return {name: _resolved(row, revision) for name, row in rows_of(revision, _REPORTS).items()}
 
 
 def _resolved(row: ReportRow, revision: str) -> Report:
-    """The row of a report with the endpoints and columns that it names."""
-    known = endpoints(revision)
-    endpoint = known[row.endpoint]
+    """The report of a row, with the endpoints and columns that the row names."""
+    by_name = endpoints(revision)
+    if row.endpoint not in by_name:
+        raise LookupError(f"report {row.name}: catalog/endpoints.py has no row {row.endpoint!r} in revision {revision}")
+    endpoint = by_name[row.endpoint]
     return Report(
         name=row.name,
         revision=revision,
@@ -288,38 +289,39 @@ def _resolved(row: ReportRow, revision: str) -> Report:
         history=row.history,
         whole=row.whole,
         on_by_default=row.on_by_default,
-        lookup=_lookup(row.lookup, known) if row.lookup else None,
-        beside=_beside(endpoint, known),
+        lookup=_lookup(row.lookup, by_name) if row.lookup else None,
+        beside=_beside(endpoint, by_name),
         by_metric=row.by_metric,
     )
 
 
 def parents_of(endpoint: Endpoint, revision: str) -> tuple[Endpoint, ...]:
-    """The endpoints that list the parents of an endpoint, from the one that is asked first down."""
-    found: tuple[Endpoint, ...] = ()
+    """The endpoints that list the parents of an endpoint, top-most first: the order in which they are requested."""
+    parents: tuple[Endpoint, ...] = ()
     below = endpoint
     while parent := below.parent:
         above = endpoints(revision)[parent.endpoint]
         below = replace(above, cursor=None) if parent.undated else above
-        found = (below, *found)
-    return found
+        parents = (below, *parents)
+    return parents
 
 
-def _lookup(name: str, known: Mapping[str, Endpoint]) -> Lookup:
-    endpoint = known[name]
+def _lookup(name: str, by_name: Mapping[str, Endpoint]) -> Lookup:
+    endpoint = by_name[name]
     if endpoint.parent is None:
-        raise ValueError(f"a lookup is asked for once per parent, and {name} has none")
-    return Lookup(endpoint, known[endpoint.parent.endpoint])
+        raise ValueError(f"a lookup sends one request for each parent, but {name} has no parent")
+    return Lookup(endpoint, by_name[endpoint.parent.endpoint])
 
 
-def _beside(endpoint: Endpoint, known: Mapping[str, Endpoint]) -> tuple[Endpoint, ...]:
-    """What an analytics report asks for beforehand: the account's timezone, and its metrics."""
+def _beside(endpoint: Endpoint, by_name: Mapping[str, Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints that an analytics report needs first: for the account's timezone, and for its metrics."""
     if endpoint.analytics is None:
         return ()
-    return (known["accounts"],) if endpoint.analytics.default_metric is None else (known["accounts"], known["metrics"])
+    accounts, metrics = by_name["accounts"], by_name["metrics"]
+    return (accounts,) if endpoint.analytics.default_metric is None else (accounts, metrics)
 
 
 def described(name: str) -> Report:
-    """A predefined report as a reference shows it: under the default revision, or the newest that has it."""
+    """A predefined report as the documentation shows it: under the default revision, or the newest that has it."""
     having = [revision for revision in REVISIONS if name in reports(revision)]
     return reports(DEFAULT_REVISION if DEFAULT_REVISION in having else having[-1])[name]

@@ -1,7 +1,7 @@
-"""The revisions of Klaviyo's API that are supported, and what belongs to which. Pure.
+"""The supported revisions of Klaviyo's API, and which rows of our tables belong to which. Pure.
 
-Klaviyo serves a revision for two years. What differs between them is data: rows of `endpoints.py` and `reports.py` say
-`since` or `until`, columns in `schemas/` have a path for each. Nothing else asks which revision it is.
+Klaviyo serves a revision for two years. Differences between revisions are data: rows of `endpoints.py` and `reports.py`
+have `since` or `until`, and columns in `schemas/` can have one path for each revision. No other code branches on it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Protocol, TypeVar
 
-#: Revision -> the day on which Klaviyo retires it, two years after it came.
+#: Revision -> the day on which Klaviyo retires it, two years after its release.
 REVISIONS: Mapping[str, date] = {
     "2026-07-15": date(2028, 7, 15),
     "2026-10-15": date(2028, 10, 15),
 }
 
-
 DEFAULT_REVISION = "2026-10-15"
 
-
-#: How long before its end a revision is warned about.
+#: How long before a revision is retired a run warns about it.
 _NOTICE = timedelta(days=90)
 
 
 class Dated(Protocol):
-    """A row of a table that may belong to some revisions only."""
+    """A row of a table that may exist under some revisions only."""
 
     @property
     def name(self) -> str: ...
@@ -39,7 +37,11 @@ Row = TypeVar("Row", bound=Dated)
 
 
 def rows_of(revision: str, table: Iterable[Row]) -> dict[str, Row]:
-    """Name -> row, of the rows that a revision has."""
+    """Name -> row, for the rows that exist under a revision.
+
+    Raises:
+        KeyError: the revision is not supported.
+    """
     if revision not in REVISIONS:
         raise KeyError(f"no revision {revision!r}")
     return {
@@ -50,19 +52,19 @@ def rows_of(revision: str, table: Iterable[Row]) -> dict[str, Row]:
 
 
 def span(rows: Iterable[Dated]) -> str:
-    """Under which revisions at least one of the rows exists, for people; empty where under all."""
+    """Under which revisions at least one of the rows exists, in words; empty if under all."""
     rows = list(rows)
     having = [revision for revision in REVISIONS if rows_of(revision, rows)]
-    known = list(REVISIONS)
-    if having == known:
+    supported = list(REVISIONS)
+    if having == supported:
         return ""
-    if having[-1] == known[-1]:
+    if having[-1] == supported[-1]:
         return f"since {having[0]}"
     return f"until {having[-1]}"
 
 
 def ending(revision: str, now: datetime) -> str | None:
-    """What to say of a revision that Klaviyo retires soon, or has; None where there is time.
+    """A warning for a revision that Klaviyo retires soon or has retired; None where there is time.
 
     Args:
         now: aware UTC.

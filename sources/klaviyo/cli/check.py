@@ -1,4 +1,4 @@
-"""Tries a key: one cheap request a report tells whether it may be read."""
+"""The command `check`: one cheap request for each report shows whether the key may read it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from ..http.rate_limit import Governor
 from ..plan.plan import Selection, selections
 from ..windows import Window
 
-_SIDE_BY_SIDE = 8
+#: Reports that are tried at the same time.
+_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether one report may be read.
+    """Whether the key may read one report.
 
     Attributes:
-        allowed: None where the account has nothing to try it with.
-        scopes: what the key needs.
+        allowed: None if it could not be tried, since the account has no parent record for the request.
+        scopes: the scopes that the key needs.
         error: Klaviyo's refusal.
-        remark: what else there is to say.
+        remark: why it could not be tried; else empty.
     """
 
     report: str
@@ -47,14 +48,15 @@ class Verdict:
 
     @property
     def lacks(self) -> str:
-        """What the key or the account lacks, in a word; empty where nothing does."""
+        """What the key or the account lacks, in a few words; empty where nothing is missing."""
         if self.error is None:
             return ""
         if not isinstance(self.error, AuthError):
             return "not readable"
         if self.error.status == 401:
             return "wrong key"
-        return "missing scope" if "scope" in self.error.detail.lower() else "not in the plan, or missing scope"
+        words = {True: "missing scope", False: "not in the plan", None: "not in the plan, or missing scope"}
+        return words[self.error.lacks_scope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Result:
     """What a key may read.
 
     Attributes:
-        account: name and id of the account, or why they are not known.
+        account: name and id of the account, or why they are unknown.
     """
 
     account: str
@@ -96,7 +98,7 @@ def _account(probe: _Probe) -> str:
     except AuthError as error:
         if error.status != 403:
             raise
-        # A refusal of this one scope shows that Klaviyo knows the key.
+        # A missing scope (403) shows that the key itself is valid.
         return "unknown; the key works, but may not read accounts (accounts:read)"
     except (msgspec.DecodeError, LookupError, TypeError):
         return "unknown; Klaviyo's answer does not name it"
@@ -117,29 +119,34 @@ class _Probe:
         return self._client.get(path, endpoint, endpoint.rate, Traffic(), body).body
 
     def verdicts(self, settings: Settings) -> list[Verdict]:
-        """Reports that send the same requests are tried once."""
+        """A verdict for each report of the settings. Reports that send the same requests are tried once."""
         keys: dict[str, tuple[object, ...]] = {}
-        asked: dict[tuple[object, ...], Selection] = {}
+        to_try: dict[tuple[object, ...], Selection] = {}
         for name, selected in selections(settings).items():
             report = selected.report
             fields, first = tuple(sorted(report.fields.items())), report.endpoint.variants[0].filter
             path, include, additional = report.endpoint.path, report.include, report.additional_fields
             keys[name] = (path, first, report.sort, include, additional, fields)
-            asked.setdefault(keys[name], selected)
-        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-            tried = dict(zip(asked, pool.map(self._verdict, asked.values()), strict=True))
+            to_try.setdefault(keys[name], selected)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            tried = dict(zip(to_try, pool.map(self._verdict, to_try.values()), strict=True))
         return [replace(tried[key], report=name) for name, key in keys.items()]
 
     def _verdict(self, selected: Selection) -> Verdict:
-        report, asked = selected.report, selected.settings.analytics
+        """The verdict on one report, without its name."""
+        report, analytics_query = selected.report, selected.settings.analytics
         try:
-            remark = self._try(report) if asked is None else self._try_analytics(report, asked)
+            remark = self._try(report) if analytics_query is None else self._try_analytics(report, analytics_query)
         except KlaviyoError as error:
             return Verdict("", False, report.scopes, error)
         return Verdict("", None if remark else True, report.scopes, remark=remark)
 
     def _try(self, report: Report) -> str:
-        """Ask for one record; why that is not possible, or nothing."""
+        """Request one record. Returns why that is not possible; empty where it is.
+
+        Raises:
+            KlaviyoError: Klaviyo refused.
+        """
         endpoint, parent_id = report.endpoint, None
         if endpoint.parent is not None:
             parent_id = self._any_parent(endpoint.parent)
@@ -162,31 +169,31 @@ class _Probe:
                 raise
         return ""
 
-    def _try_analytics(self, report: Report, asked: AnalyticsQuery) -> str:
-        """One request of the daily quota: the numbers of yesterday."""
+    def _try_analytics(self, report: Report, analytics_query: AnalyticsQuery) -> str:
+        """As `_try`, for an analytics report: requests the numbers of yesterday. Costs one request of the daily quota."""
         self._account.timezone()
-        endpoint = self._metrics.counted(report, asked.metrics).endpoint
+        endpoint = self._metrics.counted(report, analytics_query.metrics).endpoint
         if endpoint.analytics is not None:
             today = SystemClock().now().replace(hour=0, minute=0, second=0, microsecond=0)
             yesterday = Window(today - timedelta(days=1), today)
             self.ask(
                 endpoint,
                 endpoint.path,
-                query.body(endpoint, endpoint.analytics, asked, yesterday, endpoint.variants[0]),
+                query.body(endpoint, endpoint.analytics, analytics_query, yesterday, endpoint.variants[0]),
             )
         return ""
 
     def _any_parent(self, parent: Parent) -> str | None:
-        """Any parent's id; None where there is none."""
+        """Id of any parent record; None where the account has none."""
         endpoint, above = endpoints(self.revision)[parent.endpoint], None
         if endpoint.parent is not None:
             above = self._any_parent(endpoint.parent)
             if above is None:
                 return None
-        # A record need not have any of those that it includes.
+        # Where included records are the parents, one record may have none of them: request a full page.
         page_size = 1 if parent.rows is None else None
         for variant in endpoint.variants:
             path = query.url(endpoint, variant=variant, parent_id=above, include=parent.include, page_size=page_size)
-            if found := parents(self.ask(endpoint, path), parent):
-                return found[0][0]
+            for parent_id, _ in parents(self.ask(endpoint, path), parent):
+                return parent_id
         return None

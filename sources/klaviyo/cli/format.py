@@ -1,4 +1,4 @@
-"""Numbers, spans and windows as people read them."""
+"""Numbers, durations, times and windows as text for people."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def duration(seconds: float) -> str:
 
 
 def moment(when: datetime) -> str:
-    """A moment in UTC, the date alone at midnight."""
+    """A moment in UTC; at midnight the date only."""
     return f"{when:%Y-%m-%d}" if when.hour == when.minute == when.second == 0 else f"{when:%Y-%m-%d %H:%M:%S}"
 
 
 def span(window: Window) -> str:
-    """A window; its end is not part of it."""
+    """A window; the end shown is not part of it."""
     if window == EVERYTHING:
         return "everything"
     if window.end == END_OF_TIME:
@@ -51,11 +51,11 @@ def extent(windows: Sequence[Window]) -> str:
 
 
 def spans(windows: Sequence[Window]) -> str:
-    """The extent of some windows, and how many there are."""
+    """The extent of some windows, and their number if there are several."""
     return extent(windows) + (f" in {len(windows)} windows" if len(windows) > 1 else "")
 
 
 def listed(windows: Sequence[Window], most: int = 3) -> str:
-    """Some windows one by one, the others counted."""
+    """The first `most` windows one by one, and the number of the others."""
     rest = f" and {len(windows) - most} more windows" if len(windows) > most else ""
     return "; ".join(span(window) for window in windows[:most]) + rest

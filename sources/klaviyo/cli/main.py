@@ -1,7 +1,7 @@
 """The command line: what each command does, and its exit code. Shared by the dlt plugin and the script.
 
-Exit codes: 0 all is well, 1 a report failed or the destination did, 2 a setting or an option is wrong,
-130 and 143 stopped by SIGINT and SIGTERM.
+Exit codes: 0 success, 1 a report or the destination failed, 2 a setting or an option is wrong, 130 stopped by SIGINT,
+143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 def execute(command: str, pipeline_name: str | None, args: argparse.Namespace, *, debug: bool = False) -> int:
-    """Run a command; the exit code.
+    """Run a command and return the exit code.
 
     Args:
-        pipeline_name: what comes between `dlt pipeline` and the command.
-        args: as parsed by a parser that `configure` set up, with `verbosity`.
-        debug: show tracebacks.
+        command: one of `COMMANDS`.
+        pipeline_name: the name between `dlt pipeline` and the command.
+        args: parsed by a parser that `configure` set up; `verbosity` above 0 logs more.
+        debug: log more, and show tracebacks.
     """
     verbose = debug or bool(getattr(args, "verbosity", 0))
     try:
@@ -34,7 +35,7 @@ def execute(command: str, pipeline_name: str | None, args: argparse.Namespace, *
             return _reports(name, args)
         return {"run": _run, "plan": _plan, "check": _check}[command](name, args, verbose)
     except BrokenPipeError:
-        # Whoever read the output (`| head`) has enough of it; Python would complain once more when it flushes the rest.
+        # The reader of the output has ended (`| head`). Without this, Python would print an error when it flushes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:
@@ -50,13 +51,13 @@ def execute(command: str, pipeline_name: str | None, args: argparse.Namespace, *
 def _checked_name(name: str | None, command: str) -> str:
     from ..errors import ConfigError
 
-    # dlt offers our commands for every pipeline's name, and takes `dlt pipeline run` for a name that is missing.
+    # dlt offers our commands for pipelines of any name, and passes None as the name for `dlt pipeline run`.
     if name is None:
         raise ConfigError(f"which pipeline? `dlt pipeline klaviyo {command}`")
     if name != "klaviyo" and not name.startswith("klaviyo_"):
         raise ConfigError(
-            f'pipeline "{name}" is none of ours: the names of Klaviyo pipelines begin with "klaviyo", '
-            "like klaviyo or klaviyo_acme."
+            f'pipeline "{name}" is not a Klaviyo pipeline: its name must be klaviyo or begin with "klaviyo_", '
+            "like klaviyo_acme."
         )
     return name
 
@@ -64,23 +65,25 @@ def _checked_name(name: str | None, command: str) -> str:
 def _reports(name: str, args: argparse.Namespace) -> int:
     from ..catalog.reports import REPORT_SPANS, described
     from ..config.settings import ALL
-    from . import render as view
+    from . import render
 
     custom = _custom_reports(name)
     named = [report for report in _known_reports(args, list(custom)) if report != ALL]
-    infos = [view.report_info(custom.get(report) or described(report)) for report in named or [*REPORT_SPANS, *custom]]
+    infos = [
+        render.report_info(custom.get(report) or described(report)) for report in named or [*REPORT_SPANS, *custom]
+    ]
     if _is(args, "json"):
-        view.write_json(infos)
+        render.write_json(infos)
     elif named or _is(args, "columns"):
         for info in infos:
-            view.show_columns(info)
+            render.show_columns(info)
     else:
-        view.show_reports(infos)
+        render.show_reports(infos)
     return 0
 
 
 def _custom_reports(name: str) -> Mapping[str, Report]:
-    """The custom reports of the configuration, whatever else in it is missing.
+    """The custom reports of the configuration; other settings may be missing.
 
     Raises:
         ConfigError: one of them is wrong.
@@ -95,7 +98,7 @@ def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from ..load.pipeline import open_pipeline
     from ..load.stored_state import plan
     from ..plan.estimate import cost_of
-    from . import render as view
+    from . import render
     from .progress import logs
     from .trial import account
 
@@ -105,35 +108,35 @@ def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
             pipeline = open_pipeline(working_name, *_place(args))
             cost = cost_of(plan(pipeline, settings))
     if _is(args, "json"):
-        view.write_json(view.plan_info(cost))
+        render.write_json(render.plan_info(cost))
     else:
-        view.show_plan(cost)
+        render.show_plan(cost)
     return 0
 
 
 def _check(name: str, args: argparse.Namespace, verbose: bool) -> int:
-    from . import render as view
+    from . import render
     from .check import check
     from .progress import logs
     from .trial import account
 
     with account(name, args) as (_, flags):
-        # A check reads no period, so it needs no start date either.
+        # A check reads no period, so it must not fail for a missing start date.
         args.extract = "all"
         settings = _settings(name, args, flags)
         with logs(verbose):
             result = check(settings)
     if _is(args, "json"):
-        view.write_json(view.check_info(result))
+        render.write_json(render.check_info(result))
     else:
-        view.show_check(result)
+        render.show_check(result)
     return 0 if result.all_allowed else 1
 
 
 def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from ..load.pipeline import open_pipeline
     from ..load.runner import run
-    from . import render as view
+    from . import render
     from .progress import progress
     from .signals import Stop
     from .trial import account
@@ -142,19 +145,19 @@ def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
         settings = _settings(name, args, flags)
         with progress(verbose) as shown, Stop(shown.say) as stop:
             pipeline = open_pipeline(working_name, *_place(args))
-            # dlt would swallow a signal while it loads, and the next package would begin.
+            # dlt would intercept a signal while it loads, and the next load package would begin.
             pipeline.runtime_config.intercept_signals = False
             shown.begin(pipeline, list(settings.reports))
             outcomes = run(pipeline, settings, on_progress=shown.update, stop=stop.requested)
-            # The folder of a DuckDB file is that of the pipeline's first run, wherever this one was started.
+            # dlt keeps the folder of the pipeline's first run for its DuckDB file, so ask for the actual place.
             place = str(pipeline.destination_client().config).removeprefix("duckdb:///")
-    report = view.RunReport(
+    report = render.RunReport(
         pipeline.pipeline_name, pipeline.dataset_name, place, outcomes, stopped=stop.number is not None
     )
     if _is(args, "json"):
-        view.write_json(report.info())
+        render.write_json(report.info())
     else:
-        view.show_run(report)
+        render.show_run(report)
     if stop.number is not None:
         return 128 + stop.number
     return 1 if any(outcome.error for outcome in outcomes) else 0
@@ -187,7 +190,7 @@ def _known_reports(args: argparse.Namespace, custom: Sequence[str] = ()) -> list
 
 
 def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> Settings:
-    """Settings with what was typed above everything else, a report's own table in the configuration included.
+    """The settings. Options of the command line take precedence over everything, also over a report's own table.
 
     Raises:
         ConfigError: a setting is wrong or missing.
@@ -209,7 +212,7 @@ def _settings(name: str, args: argparse.Namespace, flags: Mapping[str, Any]) -> 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command as a program of its own; the exit code."""
+    """Run a command of the script and return the exit code."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--pipeline", default=argparse.SUPPRESS, metavar="NAME", help="pipeline (default: klaviyo)")
     shared.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help="log what happens")

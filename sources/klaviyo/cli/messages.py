@@ -1,4 +1,4 @@
-"""Errors as a user should see them: what is wrong and what to do, and never a key."""
+"""Messages for errors: what is wrong and what to do, without keys or passwords."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _MOST_CHARACTERS = 400
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An error as it is told.
+    """An error as the user sees it.
 
     Attributes:
-        foreseen: False for a mistake of the program's, of which the traceback says most.
+        message: one or more lines.
+        exit_code: exit code of the process.
+        foreseen: False for an error in the program itself; the traceback is shown then.
     """
 
     message: str
@@ -33,7 +35,7 @@ class Trouble:
 
 
 def explain(error: BaseException) -> Trouble:
-    """What to tell the user."""
+    """The message for an error, and the exit code."""
     chain = list(_chain(error))
     if any(isinstance(cause, KeyboardInterrupt) for cause in chain):
         return Trouble("stopped at once; a run goes on from the last load package that was committed.", 130)
@@ -41,19 +43,22 @@ def explain(error: BaseException) -> Trouble:
         return Trouble(redacted(_alike_together(str(error))), 2)
     if isinstance(error, KlaviyoError):
         return Trouble(redacted(f"{error}\n{error.advice}"), 1)
-    ours = (PipelineException, DestinationException, ConfigurationException, MissingDependencyException)
-    if not isinstance(error, ours):
-        message = (
-            f"{type(error).__name__}: {_first_lines(error)}\nNobody foresaw this; please report it with the above."
-        )
+    dlt_errors = (PipelineException, DestinationException, ConfigurationException, MissingDependencyException)
+    if not isinstance(error, dlt_errors):
+        message = f"{type(error).__name__}: {_first_lines(error)}\nThis is a bug in the source: please report it with the text above."
         return Trouble(redacted(message), 1, foreseen=False)
-    # The innermost error that dlt names says most; a driver's own error below it says why.
-    known = [cause for cause in chain if isinstance(cause, ours)]
-    trouble = _explain_dlt(known[-1], chain[-1])
+    # The innermost error of dlt is the most specific one. The error of a database driver below it has the cause.
+    from_dlt = [cause for cause in chain if isinstance(cause, dlt_errors)]
+    trouble = _explain_dlt(from_dlt[-1], chain[-1])
     return Trouble(redacted(trouble.message), trouble.exit_code)
 
 
 def _explain_dlt(error: BaseException, root: BaseException) -> Trouble:
+    """The message for an error of dlt.
+
+    Args:
+        root: its innermost cause.
+    """
     if isinstance(error, UnknownDestinationModule):
         import dlt
 
@@ -82,16 +87,16 @@ def _explain_dlt(error: BaseException, root: BaseException) -> Trouble:
             1,
         )
     step = f" in step {error.step}" if isinstance(error, PipelineStepFailed) else ""
-    said = root if isinstance(error, PipelineStepFailed) else error
+    reason = root if isinstance(error, PipelineStepFailed) else error
     return Trouble(
-        f"dlt failed{step}: {_first_lines(said)}\n"
+        f"dlt failed{step}: {_first_lines(reason)}\n"
         "Run again when the cause is gone: it goes on from the last load package that was committed.",
         1,
     )
 
 
 def _alike_together(text: str) -> str:
-    """Lines `report: what is wrong` that say the same of several reports, as one."""
+    """Joins lines `report: problem` that have the same problem: `report, report: problem`."""
     lines: dict[str, list[str]] = {}
     for line in text.splitlines():
         name, colon, problem = line.partition(": ")
@@ -101,6 +106,7 @@ def _alike_together(text: str) -> str:
 
 
 def _missing(error: ConfigFieldMissingException) -> str:
+    """The message for settings of a destination that are missing."""
     fields = {}
     for name, traces in error.traces.items():
         inner = next((trace for trace in traces if isinstance(trace, LookupTraces)), None)
@@ -112,28 +118,29 @@ def _missing(error: ConfigFieldMissingException) -> str:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and its causes, the innermost last."""
-    following: BaseException | None = error
+    cause: BaseException | None = error
     seen: set[int] = set()
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        yield following
-        inner = following.exception if isinstance(following, PipelineStepFailed) else None
-        hidden = following.__suppress_context__
-        following = inner or following.__cause__ or (None if hidden else following.__context__)
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        inner = cause.exception if isinstance(cause, PipelineStepFailed) else None
+        hidden = cause.__suppress_context__
+        cause = inner or cause.__cause__ or (None if hidden else cause.__context__)
 
 
 def _first_lines(error: BaseException) -> str:
+    """The beginning of an error's message, in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
 
 
 def traceback_of(error: BaseException) -> str:
-    """A traceback without keys in it."""
+    """The traceback of an error, redacted."""
     return redacted("".join(traceback.format_exception(error)))
 
 
 def redacted(text: str) -> str:
-    """A text with whatever looks like a key or a password cut out."""
+    """The text without anything that looks like a key or a password."""
     text = re.sub(r"\bpk_[A-Za-z0-9_-]+", "pk_…", text)
     text = re.sub(r"\bBearer\s+\S+", "Bearer …", text)
     return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1…@", text)

@@ -1,6 +1,6 @@
 """The commands and their options. What the settings mean and allow is declared and checked in `config`.
 
-`dlt` builds every parser for every command, so nothing heavy is imported here.
+`dlt` builds the parsers of all commands each time it starts, so this module imports nothing that takes long.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 def configure(command: str, parser: argparse.ArgumentParser) -> None:
-    """Add the options of a command to its parser. What is not typed does not appear in the namespace."""
+    """Add the options of a command to its parser. Options that are not given are absent from the namespace."""
     parser.allow_abbrev = False
     parser.argument_default = argparse.SUPPRESS
     what = (
@@ -42,7 +42,7 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--dataset", metavar="NAME", help="dataset in the destination (default: the pipeline's name)"
         )
-        # dlt takes this one only before the pipeline's name.
+        # dlt's own option of this name must stand before the pipeline's name; ours may follow the command.
         parser.add_argument("--pipelines-dir", metavar="DIR", help="where dlt keeps its working files")
     if command == "reports":
         parser.add_argument("--columns", action="store_true", help="with the columns of all reports")
@@ -62,7 +62,7 @@ def _count(text: str) -> int:
 
 
 def _be_strict(parser: argparse.ArgumentParser) -> None:
-    """Refuse unknown options with this command's own usage and the nearest option; dlt would show its top-level usage."""
+    """Let unknown options fail with this command's usage and the nearest option; dlt would show its top-level usage."""
     parse_known_args = parser.parse_known_args
 
     def strict(args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
@@ -72,7 +72,7 @@ def _be_strict(parser: argparse.ArgumentParser) -> None:
             known = [option for action in parser._actions for option in action.option_strings]
             near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
             parser.error(f"unknown option {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
-        # argparse takes reports in one run only: `run events --reread profiles` leaves the last one over.
+        # argparse accepts positional arguments in one place only: `run events --reread profiles` leaves `profiles` over.
         if extras:
             parsed.reports = [*getattr(parsed, "reports", []), *extras]
         return parsed, []

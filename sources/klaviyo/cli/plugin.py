@@ -1,6 +1,6 @@
-"""Plugs `run`, `plan`, `check` and `reports` into `dlt pipeline <name>`.
+"""Adds the commands `run`, `plan`, `check` and `reports` to `dlt pipeline <name>`.
 
-Every `dlt` process imports this module, so it imports nothing of ours before it is asked to.
+Every `dlt` process imports this module, so it imports other modules of ours only when a command needs them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Command(SupportsCliCommand):
 
         from .main import execute
 
-        # What dlt imported stays, and the collector need not walk it again and again while we import ours.
+        # dlt's imports stay in memory. Frozen, the garbage collector does not walk them while our modules are imported.
         gc.freeze()
         # dlt lets SystemExit through; its own CliCommandException would add a link to dlt's documentation.
         sys.exit(execute(self.command, args.pipeline_name, args, debug=is_debug_enabled()))
@@ -56,7 +56,7 @@ class Reports(_Command):
     help_string = "List the Klaviyo reports and their columns"
 
 
-# One function a sub-command: dlt's hook returns a single class.
+# One function for each command, since dlt's hook returns a single class.
 
 
 @plugins.hookimpl(specname="plug_cli")

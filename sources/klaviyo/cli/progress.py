@@ -1,4 +1,4 @@
-"""What people see while a run goes on: a table that changes in place on a terminal, log lines elsewhere (stderr)."""
+"""Progress of a run on stderr: a table that is updated in place on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,14 +23,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("klaviyo")
 
-
-#: A log line a report at most this often.
+#: The least time between two log lines of a report.
 LINE_EVERY_S = 10.0
-
-
 _MINUTE_S = 60.0
 
-#: Below this part of the period, what is left is a guess that jumps about.
+#: Below this part of the period no remaining time is shown, since the estimate would vary too much.
 _LEAST_FRACTION = 0.02
 
 
@@ -38,10 +35,10 @@ class View(Protocol):
     """Shows progress. `update` and `say` may be called from any thread."""
 
     def begin(self, pipeline: dlt.Pipeline, reports: Sequence[str]) -> None:
-        """Say what is about to be read, and where to."""
+        """Show what will be read, and into which destination."""
 
     def update(self, reports: Sequence[Progress]) -> None:
-        """Show how far the reports are."""
+        """Show the progress of the reports."""
 
     def say(self, text: str) -> None:
         """Show a line."""
@@ -49,7 +46,7 @@ class View(Protocol):
 
 @contextmanager
 def progress(verbose: bool) -> Iterator[View]:
-    """A view for what stderr is, with our log lines in it."""
+    """The view that suits stderr; our log lines appear in it."""
     if sys.stderr.isatty():
         with TerminalView() as view, logs(verbose, _Lines(view)):
             yield view
@@ -60,7 +57,7 @@ def progress(verbose: bool) -> Iterator[View]:
 
 @contextmanager
 def logs(verbose: bool, handler: logging.Handler | None = None) -> Iterator[None]:
-    """Show what this project logs."""
+    """Show the log lines of this project, by default on stderr."""
     shown = handler or logging.StreamHandler(sys.stderr)
     formatter = logging.Formatter("%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
@@ -77,33 +74,41 @@ def logs(verbose: bool, handler: logging.Handler | None = None) -> Iterator[None
 
 @dataclass
 class _Track:
-    """What was seen of one report."""
+    """The history of one report's progress. Times are seconds on the monotonic clock.
+
+    Attributes:
+        samples: (time, requests so far), of the last minute.
+        logged_s: time of the last log line.
+        logged: rows and requests in it.
+    """
 
     started_s: float
     ended_s: float | None = None
-    seen: deque[tuple[float, int]] = field(default_factory=deque)
-    said_s: float = 0.0
-    said: tuple[int, int] = (0, 0)
+    samples: deque[tuple[float, int]] = field(default_factory=deque)
+    logged_s: float = 0.0
+    logged: tuple[int, int] = (0, 0)
 
     def follow(self, state: Progress, now_s: float) -> None:
-        if not self.seen:
-            self.seen.append((state.started_s, 0))
-        self.seen.append((now_s, state.requests))
-        while len(self.seen) > 1 and self.seen[0][0] <= now_s - _MINUTE_S:
-            self.seen.popleft()
+        """Take a sample."""
+        if not self.samples:
+            self.samples.append((state.started_s, 0))
+        self.samples.append((now_s, state.requests))
+        while len(self.samples) > 1 and self.samples[0][0] <= now_s - _MINUTE_S:
+            self.samples.popleft()
         if state.done and self.ended_s is None:
             self.ended_s = now_s
 
     @property
     def last_minute(self) -> int:
-        """Requests of the last minute, which is what Klaviyo's steady limit counts."""
-        return self.seen[-1][1] - self.seen[0][1]
+        """Requests of the last minute, which Klaviyo's steady limit counts."""
+        return self.samples[-1][1] - self.samples[0][1]
 
     def took_s(self, now_s: float) -> float:
+        """Seconds from the start to the end, or until now."""
         return (now_s if self.ended_s is None else self.ended_s) - self.started_s
 
     def left_s(self, state: Progress, now_s: float) -> float | None:
-        """A guess from the part of the period that is read; None where there is nothing to go by."""
+        """Estimate of the remaining seconds, from the part of the period that is read; None where there is none."""
         if state.done or state.fraction is None or state.fraction < _LEAST_FRACTION:
             return None
         return self.took_s(now_s) * (1 - state.fraction) / state.fraction
@@ -117,7 +122,7 @@ class _Tracks:
 
     def follow(self, reports: Sequence[Progress], now_s: float) -> None:
         for state in reports:
-            track = self._tracks.setdefault(state.report, _Track(state.started_s, said_s=state.started_s))
+            track = self._tracks.setdefault(state.report, _Track(state.started_s, logged_s=state.started_s))
             track.follow(state, now_s)
 
     def __getitem__(self, report: str) -> _Track:
@@ -125,7 +130,7 @@ class _Tracks:
 
 
 class LogView:
-    """A log line a report when something changed, every few seconds at most, and one when it ends."""
+    """A log line for each report when its numbers changed, every `LINE_EVERY_S` at most, and one when it ends."""
 
     def __init__(self) -> None:
         self._tracks = _Tracks()
@@ -149,13 +154,13 @@ class LogView:
                 self._ended.add(state.report)
                 how = "failed after" if state.failed else "read,"
                 self.say(f"{state.report}: {how} {_counts(state)} in {duration(track.took_s(now_s))}")
-            elif counts != track.said and now_s - track.said_s >= LINE_EVERY_S:
-                track.said, track.said_s = counts, now_s
+            elif counts != track.logged and now_s - track.logged_s >= LINE_EVERY_S:
+                track.logged, track.logged_s = counts, now_s
                 self.say(f"{state.report}: {', '.join(_parts(state, track, now_s))}")
 
 
 class TerminalView:
-    """A table that changes in place, and disappears in the end."""
+    """A table that is updated in place and removed at the end."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -204,7 +209,7 @@ class TerminalView:
                 return Group(heading)
             table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
             table.add_column("report", overflow="ellipsis")
-            # Numbers keep their place while they grow.
+            # Minimal widths, so that the columns do not move while the numbers grow.
             for header, width in (("rows", 9), ("requests", 8), ("last minute", 11), ("read", 6), ("left", 11)):
                 table.add_column(header, justify="right", no_wrap=True, min_width=width)
             for state in shown:
@@ -246,7 +251,7 @@ def _heading(pipeline: dlt.Pipeline, reports: Sequence[str]) -> str:
 
 
 def _counts(state: Progress) -> str:
-    # Reports that another one's requests fill have none of their own.
+    # A report that shares the requests of another one has none of its own.
     requests = f", {counted(state.requests, 'request')}" if state.requests else ""
     return f"{counted(state.rows, 'row')}{requests}"
 
@@ -263,7 +268,10 @@ def _parts(state: Progress, track: _Track, now_s: float) -> Iterator[str]:
 
 
 def _fitting(reports: Sequence[Progress], lines: int) -> tuple[list[Progress], list[Progress]]:
-    """The reports that there is room for, in their order, and the others; done ones go first."""
+    """The reports to show, in their order, and those to hide if there are more than `lines`.
+
+    Successful ones are hidden first, then those without requests so far.
+    """
     if len(reports) <= lines:
         return list(reports), []
     ranked = sorted(reports, key=lambda state: (state.done and not state.failed, not state.requests))

@@ -1,4 +1,4 @@
-"""What came of a command: tables for people, JSON for programs (stdout)."""
+"""The output of the commands on stdout: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ if TYPE_CHECKING:
     from ..plan.estimate import Cost, ReportCost
     from .check import Result
 
+#: The most paths of misfits that are listed for a report.
 _MOST_PATHS = 10
 
 
 def write(text: str = "") -> None:
-    """A line on stdout."""
+    """Write a line to stdout."""
     sys.stdout.write(f"{text}\n")
 
 
 def write_json(info: Any) -> None:
-    """JSON on stdout, and nothing beside it."""
+    """Write JSON to stdout."""
     write(json.dumps(info, indent=2, ensure_ascii=False))
 
 
 def write_table(headers: Mapping[str, bool], rows: Iterable[Sequence[str]], styles: Sequence[str] = ()) -> None:
-    """A table on stdout; what is no terminal gets long lines without wrapping.
+    """Write a table to stdout. Lines wrap on a terminal only.
 
     Args:
-        headers: header -> whether its column holds numbers.
-        styles: rich's style of each row, if any has one.
+        headers: header -> whether its column has numbers.
+        styles: rich's style of each row; empty for none.
     """
     from rich.console import Console
     from rich.table import Table
@@ -62,7 +63,7 @@ def write_table(headers: Mapping[str, bool], rows: Iterable[Sequence[str]], styl
 
 
 def report_info(report: Report) -> dict[str, Any]:
-    """A report as data."""
+    """A report as JSON data."""
     endpoint, contract = report.endpoint, report.contract
     cursor = report.cursor if report.is_windowed else None
     return {
@@ -92,7 +93,7 @@ def report_info(report: Report) -> dict[str, Any]:
 
 
 def show_reports(infos: Sequence[Mapping[str, Any]]) -> None:
-    """All reports, a line each."""
+    """Write a table of all reports, one line each."""
     write_table(
         {
             "report": False,
@@ -121,7 +122,7 @@ def show_reports(infos: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_columns(info: Mapping[str, Any]) -> None:
-    """One report with its columns."""
+    """Write one report with its columns."""
     write(f"{info['name']}: {info['description']}")
     daily = f", {info['requests_per_day']:,} a day" if info["requests_per_day"] else ""
     write(f"  endpoint  {info['endpoint']}, {info['requests_per_minute']:,} requests a minute{daily}")
@@ -129,7 +130,7 @@ def show_columns(info: Mapping[str, Any]) -> None:
     write(f"  scopes    {', '.join(info['scopes'])}")
     if info["revisions"] != "all":
         write(f"  revision  {info['revisions']}")
-    write(f"  loaded    {'by default' if info['on_by_default'] else 'only where it is named, or all are'}")
+    write(f"  loaded    {'by default' if info['on_by_default'] else 'only if it is named, or with all'}")
     if info["settings"]:
         write(f"  settings  {', '.join(info['settings'])}")
     if info["options"]:
@@ -149,7 +150,7 @@ def show_columns(info: Mapping[str, Any]) -> None:
 
 
 def plan_info(cost: Cost) -> dict[str, Any]:
-    """A plan and its cost as data."""
+    """A plan and its cost as JSON data."""
     return {
         "reports": [
             {
@@ -174,7 +175,7 @@ def plan_info(cost: Cost) -> dict[str, Any]:
 
 
 def show_plan(cost: Cost) -> None:
-    """What a run would read, and the least it takes."""
+    """Write what a run would read, and the least requests and time that it takes."""
     write_table(
         {"report": False, "windows": True, "span (UTC)": False, "requests": True, "time": True, "remark": False},
         (
@@ -217,7 +218,7 @@ def _time(seconds: float) -> str:
 
 
 def check_info(result: Result) -> dict[str, Any]:
-    """What a key may read, as data."""
+    """What a key may read, as JSON data."""
     return {
         "account": result.account,
         "reports": [
@@ -235,7 +236,7 @@ def check_info(result: Result) -> dict[str, Any]:
 
 
 def show_check(result: Result) -> None:
-    """What a key may read."""
+    """Write what a key may read."""
     write(f"account: {result.account}\n")
     write_table(
         {"report": False, "may be read": False, "scopes needed": False},
@@ -262,11 +263,11 @@ def show_check(result: Result) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        place: where the destination is, without its secrets.
-        stopped: it was asked to end early.
+        place: the destination, without its secrets.
+        stopped: the user stopped the run early.
     """
 
     pipeline: str
@@ -276,7 +277,7 @@ class RunReport:
     stopped: bool = False
 
     def status(self, outcome: Outcome) -> str:
-        """One word or two on a report."""
+        """The status of a report, in a few words."""
         if outcome.error is not None:
             return "loaded with gaps" if outcome.loaded else "failed"
         if outcome.deferred:
@@ -286,7 +287,7 @@ class RunReport:
         return "loaded" if outcome.windows else "up to date"
 
     def info(self) -> dict[str, Any]:
-        """All of it as data."""
+        """The result as JSON data."""
         return {
             "pipeline": self.pipeline,
             "dataset": self.dataset,
@@ -316,7 +317,7 @@ class RunReport:
 
 
 def show_run(report: RunReport) -> None:
-    """The table at the end of a run, and below it what was out of the ordinary."""
+    """Write the table at the end of a run, then errors, deferred windows, misfits and retries, if any."""
     outcomes = report.outcomes
     write_table(
         {
@@ -358,31 +359,35 @@ def show_run(report: RunReport) -> None:
     _show_traffic(outcomes)
     if report.stopped:
         write(
-            "\nStopped early: loaded is what the high-water marks and the status say. The next run goes on from there."
+            "\nStopped early. The high-water marks and the status show what is loaded; the next run goes on from there."
         )
 
 
 def _show_errors(errors: Sequence[tuple[str, KlaviyoError]], remark: Callable[[str], str] = lambda name: "") -> None:
-    """Errors with what to do about them; reports that failed alike are named together."""
+    """Write errors with their advice. Reports with the same error are listed together.
+
+    Args:
+        remark: name of a report -> a further line about it; empty for none.
+    """
+    advices = {name: error.advice for name, error in errors}
     alike: dict[tuple[str, str], list[str]] = {}
     for name, error in errors:
         alike.setdefault((str(error), remark(name)), []).append(name)
-    for position, ((message, more), names) in enumerate(alike.items()):
+    next_advices = [*(advices[names[0]] for names in alike.values()), ""][1:]
+    for ((message, more), names), next_advice in zip(alike.items(), next_advices, strict=True):
         write(f"  {', '.join(names)}")
         write(f"    {message}")
         if more:
             write(f"    {more}")
-        advice = next(error.advice for name, error in errors if name == names[0])
-        last = position == len(alike) - 1
-        following = "" if last else next(e.advice for n, e in errors if n == list(alike.values())[position + 1][0])
-        if advice != following:
-            write(f"    {advice}")
+        # Errors in a row with the same advice: it follows the last one.
+        if advices[names[0]] != next_advice:
+            write(f"    {advices[names[0]]}")
 
 
 def _show_deferred(outcomes: Sequence[Outcome]) -> None:
     deferred = [outcome for outcome in outcomes if outcome.deferred]
     if deferred:
-        write("\nLeft to later runs, since Klaviyo counts these requests by the day; the newest are read first:")
+        write("\nLeft to later runs, since Klaviyo limits these requests by the day; the newest are read first:")
         for outcome in deferred:
             write(f"  {outcome.report}: {listed(sorted(outcome.deferred, reverse=True))}")
 
@@ -407,7 +412,7 @@ def _show_traffic(outcomes: Sequence[Outcome]) -> None:
     retried = [outcome for outcome in outcomes if outcome.retries]
     if retried:
         parts = (f"{o.report} {number(o.retries)}" for o in retried)
-        write(f"\nRequests sent again after passing faults: {', '.join(parts)}.")
+        write(f"\nRequests sent again after temporary failures: {', '.join(parts)}.")
 
 
 # --- data

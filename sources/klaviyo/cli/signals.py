@@ -1,4 +1,4 @@
-"""Two-stage stop: the first SIGINT or SIGTERM ends the run after the package in hand, the second one at once."""
+"""Two-stage stop: the first SIGINT or SIGTERM ends the run after the current load package, the second one at once."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from types import TracebackType
 from typing import Any, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 _SHOW_CURSOR = "\x1b[?25h\n"
 
 
 class Stop:
-    """Handles signals while it is open, if it is opened in the main thread.
+    """A context manager that handles signals, if it is entered in the main thread.
 
-    Python runs signal handlers in the main thread, between two steps of its own: not while DuckDB works on a statement
-    there, which takes seconds, and not safely while that thread holds a lock. So the handlers do nothing, and a
-    thread reads the numbers of the signals from the descriptor that Python writes them to at once.
+    Python runs signal handlers in the main thread, between two bytecode instructions. So a handler would have to wait
+    while DuckDB executes a statement there, which takes seconds, and would not be safe while that thread holds a lock.
+    Therefore the handlers do nothing: a thread of its own reads the numbers of the signals from the descriptor that
+    Python writes them to at once (`signal.set_wakeup_fd`).
 
     Args:
         say: shows a line to the user.
-        leave: ends the process at once. Nothing is lost by that but the package in hand: the next run mends the rest.
+        leave: ends the process at once. Only the current load package is lost; the next run repairs the rest.
 
     Attributes:
-        requested: set when the run should end after the package in hand.
-        number: the signal that came first, or None.
+        requested: set when the run should end after the current load package.
+        number: the first signal, or None.
     """
 
     def __init__(self, say: Callable[[str], None], leave: Callable[[int], object] = os._exit) -> None:
@@ -68,7 +67,7 @@ class Stop:
             if number not in _SIGNALS:
                 continue
             if self.number is not None:
-                # Past whatever locks the terminal's view holds.
+                # Written directly, since another thread may hold the lock of the terminal's view.
                 os.write(2, f"{_SHOW_CURSOR if sys.stderr.isatty() else ''}stopped at once\n".encode())
                 self._leave(128 + number)
                 return

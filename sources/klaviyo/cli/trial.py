@@ -1,4 +1,4 @@
-"""`--sandbox`: a made-up account, served by this process, instead of the user's own."""
+"""The option `--sandbox`: commands use a made-up account, served by this process, instead of the user's own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from ..errors import ConfigError
 
 #: The sandbox's data ends here, so that the account is the same one in every run.
 SANDBOX_END = datetime(2026, 7, 1, tzinfo=UTC)
-
-
 SANDBOX_HISTORY_DAYS = 90
 
 
 def _sandbox() -> Any:
-    """The sandbox: installed as `klaviyo_sandbox`, in a clone the folder `sandbox`.
+    """The sandbox package: `klaviyo_sandbox` if installed, the folder `sandbox` in a clone of the repository.
 
     Raises:
-        ConfigError: there is none, as after `dlt init`, which copies the source alone.
+        ConfigError: there is none, as after `dlt init`, which copies only the source.
     """
     for name in ("klaviyo_sandbox", "sandbox"):
         try:
@@ -33,7 +31,7 @@ def _sandbox() -> Any:
             if error.name != name:
                 raise
             continue
-        # A folder of the user's may be called `sandbox` too.
+        # The user may have a folder called `sandbox` too.
         if hasattr(module, "Sandbox"):
             return module
     raise ConfigError("--sandbox needs the made-up account, which is a part of the package: pip install dlt-klaviyo")
@@ -41,9 +39,10 @@ def _sandbox() -> Any:
 
 @contextmanager
 def account(name: str, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The pipeline's working name and the settings that the account brings: none, or those of the sandbox.
+    """The pipeline's working name, and the settings of the sandbox (none without `--sandbox`).
 
-    The sandbox has a pipeline, and so a state and a dataset, of its own: made-up rows must not mix with real ones.
+    With the sandbox the working name is another one. Its pipeline has a state and a dataset of its own, so made-up rows
+    never mix with real ones.
     """
     sizes = {key.removeprefix("sandbox_"): value for key, value in vars(args).items() if key.startswith("sandbox_")}
     if not getattr(args, "sandbox", False):
@@ -52,12 +51,11 @@ def account(name: str, args: argparse.Namespace) -> Iterator[tuple[str, dict[str
         yield name, {}
         return
     sandbox = _sandbox()
-
     latency_ms = sizes.pop("latency_ms", 0)
     made_up = sandbox.Account(now=SANDBOX_END, history_days=SANDBOX_HISTORY_DAYS, **sizes)
     made_up.now = SystemClock().now
     with sandbox.Sandbox(made_up, latency_s=latency_ms / 1000, rate_limits=True, keep_requests=False) as server:
-        # An empty token beats a configured one, which would contradict the key.
+        # The empty token hides a configured one, which would conflict with the key.
         flags: dict[str, Any] = {"base_url": server.url, "api_key": "pk_sandbox", "access_token": ""}
         configured = providers.read(name).values
         given = {**configured, **vars(args)}

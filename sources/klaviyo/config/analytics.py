@@ -1,6 +1,6 @@
-"""Settings of analytics reports, checked against what Klaviyo's SDK says of their bodies.
+"""Settings of analytics reports -> the query that they send, checked against what Klaviyo's SDK says of its body.
 
-Whatever Klaviyo would refuse is refused here, before any request, with what is allowed.
+What Klaviyo would refuse is refused here, before any request. The message says what is allowed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from . import filter_grammar
 from .raw_settings import RawSettings
 from .written import Written, unknown
 
+#: How many values Klaviyo takes in a list of a filter.
 _MOST_IN_A_LIST = 100
-#: Other words for an interval.
+#: Other names of the intervals.
 _ALIASES = {"daily": "day", "hourly": "hour", "weekly": "week", "monthly": "month"}
 
 
 def analytics_query(raw: RawSettings, report: Report, capabilities: Capabilities) -> AnalyticsQuery:
-    """Which numbers an analytics report asks for, by its own settings.
+    """The query of one analytics report, from its own settings.
 
     Args:
-        capabilities: of the report's endpoint.
+        capabilities: those of the report's endpoint.
 
     Raises:
-        ConfigError: with one line for each thing that is wrong.
+        ConfigError: one line for each problem.
     """
     if report.endpoint.analytics is None:
-        raise ValueError(f"{report.name} is no analytics report")
+        raise ValueError(f"{report.name} is not an analytics report")
     written = _WrittenQuery(raw, report.name, report.endpoint.analytics, capabilities)
     query = written.query()
     written.raise_problems()
@@ -40,21 +41,21 @@ def analytics_query(raw: RawSettings, report: Report, capabilities: Capabilities
 
 
 class _WrittenQuery(Written):
-    """The settings of one analytics report, as somebody wrote them."""
+    """The settings of one analytics report as the user wrote them."""
 
     def __init__(self, raw: RawSettings, name: str, analytics: Analytics, capabilities: Capabilities) -> None:
         super().__init__(raw, name)
         self._analytics, self._capabilities = analytics, capabilities
 
     def query(self) -> AnalyticsQuery:
-        """The query; what is wrong joins the problems."""
+        """The query. Problems are collected in `problems`."""
         aggregate = self._analytics.api is AnalyticsApi.AGGREGATE
-        statistics, groups = ("measurements", "by") if aggregate else ("statistics", "group_by")
-        every = self._capabilities.body[statistics].values
+        statistics_key, groups_key = ("measurements", "by") if aggregate else ("statistics", "group_by")
+        allowed = self._capabilities.body[statistics_key].values
         return AnalyticsQuery(
             interval=self._interval(),
-            statistics=self._allowed_names(statistics, every) or every,
-            groups=self._groups(groups),
+            statistics=self._allowed_names(statistics_key, allowed) or allowed,
+            groups=self._groups(groups_key),
             filter=self._filter(),
             metrics=self._metrics(),
         )
@@ -70,24 +71,24 @@ class _WrittenQuery(Written):
         return cast(Interval, value)
 
     def _allowed_names(self, key: str, allowed: Collection[str]) -> tuple[str, ...]:
-        """A list of allowed names, in Klaviyo's order, so that the same list means the same."""
-        found = self.names(key)
-        for name in found:
+        """A list of names in Klaviyo's order, so that the order in the setting makes no difference."""
+        written = self.names(key)
+        for name in written:
             if name not in allowed:
                 self.wrong(key, f"{unknown(name, allowed)} Allowed: {', '.join(allowed)}.")
-        return tuple(name for name in allowed if name in found)
+        return tuple(name for name in allowed if name in written)
 
     def _groups(self, key: str) -> tuple[str, ...]:
         if key not in self._analytics.settings:
             return ()
         rule = self._capabilities.body[key]
-        found = self._allowed_names(key, rule.values)
-        if not found:
+        groups = self._allowed_names(key, rule.values)
+        if not groups:
             return self._analytics.groups
-        needed = {*rule.needed, *(other for name in found for other in self._analytics.together.get(name, ()))}
-        if missing := [name for name in rule.values if name in needed and name not in found]:
+        needed = {*rule.needed, *(other for name in groups for other in self._analytics.together.get(name, ()))}
+        if missing := [name for name in rule.values if name in needed and name not in groups]:
             self.wrong(key, f"Klaviyo wants {', '.join(missing)} with it.")
-        return found
+        return groups
 
     def _metrics(self) -> tuple[str, ...]:
         key, default = self._analytics.metric_setting, self._analytics.default_metric
@@ -98,7 +99,7 @@ class _WrittenQuery(Written):
         return (self.text(key, "the name of a metric") or default,)
 
     def _filter(self) -> str:
-        """The filter as the body takes it: several conditions stand in `and(…)` there."""
+        """The filter as the body takes it: several conditions inside one `and(…)`."""
         text = self.text("filter", "Klaviyo's filter grammar")
         if text is None:
             return ""

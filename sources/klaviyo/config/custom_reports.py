@@ -1,6 +1,6 @@
-"""Custom reports: what a user wrote under `custom_reports`, checked against what the API is known to allow.
+"""Settings under `custom_reports` -> reports, checked against what Klaviyo's SDK says of their endpoints.
 
-Whatever Klaviyo would refuse is refused here, before any request, with what the endpoint allows.
+What Klaviyo would refuse is refused here, before any request. The message says what the endpoint allows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .raw_settings import RawSettings, nearest, show
 from .settings import ACCOUNT_SETTINGS, ALL, CUSTOM_REPORTS, CUSTOM_SETTINGS, REPORT_SETTINGS
 from .written import Written, all_of, unknown
 
-#: After the name of a report: the table of what is included with its records.
+#: Suffix of the report of included records, after the name of the report that includes them.
 INCLUDED = "__included"
 
 _MODES = ("raw", "inferred")
@@ -34,16 +34,16 @@ _LIST_SUPPRESSION = f"{_SUPPRESSION}list_suppressions."
 
 
 def names(raw: RawSettings) -> list[str]:
-    """The custom reports that somebody wrote, right or wrong."""
+    """Names of all custom reports in the settings, valid or not."""
     tables = raw.values.get(CUSTOM_REPORTS)
     return list(tables) if isinstance(tables, Mapping) else []
 
 
 class WrittenReport(Written):
-    """One custom report as somebody wrote it.
+    """One custom report as the user wrote it.
 
     Args:
-        revision: under which it is read.
+        revision: the revision of the API to read it under.
     """
 
     def __init__(self, raw: RawSettings, name: str, revision: str) -> None:
@@ -55,16 +55,15 @@ class WrittenReport(Written):
         return f"custom report {self.name}"
 
     def reports(self) -> dict[str, Report]:
-        """Name -> report: this one, and the one of the records that are included with its own. Empty where something
-        is wrong with it."""
+        """Name -> report: this one, and a second one for its included records, if any. Empty where there are problems."""
         report = self._report()
         if report is None:
             return {}
-        found = {report.name: report}
+        made = {report.name: report}
         if report.include:
             name = report.name + INCLUDED
-            found[name] = replace(report, name=name, rows=ALL_INCLUDED)
-        return found
+            made[name] = replace(report, name=name, rows=ALL_INCLUDED)
+        return made
 
     def _report(self) -> Report | None:
         self._check_name()
@@ -75,19 +74,19 @@ class WrittenReport(Written):
         for key in self.table:
             if key not in allowed:
                 self.wrong(key, f"unknown setting{nearest(key, allowed)} Allowed: {', '.join(allowed)}.")
-        found = self._endpoint()
-        if found is None:
+        endpoint_and_facts = self._endpoint()
+        if endpoint_and_facts is None:
             return None
-        endpoint, fact = found
-        endpoint = self._filtered(endpoint, fact)
-        endpoint, sort = self._sorted(endpoint, fact)
-        include = self._listed("include", fact.include, fact)
-        additional = self._listed("additional_fields", fact.additional_fields.get(endpoint.type, ()), fact)
-        lower = [one.rate for one in fact.rate_overrides if one.parameter == "include" and one.value in include]
+        endpoint, facts = endpoint_and_facts
+        endpoint = self._filtered(endpoint, facts)
+        endpoint, sort = self._sorted(endpoint, facts)
+        include = self._allowed_names("include", facts.include, facts)
+        additional = self._allowed_names("additional_fields", facts.additional_fields.get(endpoint.type, ()), facts)
+        lower = [one.rate for one in facts.rate_overrides if one.parameter == "include" and one.value in include]
         mode = self._text("mode") or _MODES[0]
         if mode not in _MODES:
             self.wrong("mode", f"unknown{nearest(mode, _MODES)} Allowed: {', '.join(_MODES)}.")
-        metric = self._metric(fact)
+        metric = self._metric(facts)
         report = Report(
             name=self.name,
             revision=self.revision,
@@ -95,9 +94,9 @@ class WrittenReport(Written):
             parents=parents_of(endpoint, self.revision),
             include=include,
             additional_fields=additional,
-            fields=self._fields(endpoint, fact),
-            # Of one parent or of all: what is no longer below it shows only in the whole.
-            whole=endpoint.parent is not None or "{" in fact.path,
+            fields=self._fields(endpoint, facts),
+            # Below one parent or all parents: only a read of the whole shows which records are gone.
+            whole=endpoint.parent is not None or "{" in facts.path,
             sort=sort,
             metric=metric,
             beside=(endpoints(self.revision)["metrics"],) if metric is not None else (),
@@ -120,17 +119,17 @@ class WrittenReport(Written):
     def _text(self, key: str) -> str | None:
         return self.text(key, CUSTOM_SETTINGS[key].allowed)
 
-    def _listed(self, key: str, allowed: Iterable[str], fact: Capabilities) -> tuple[str, ...]:
-        found, allowed = self.names(key), list(allowed)
-        for name in found:
+    def _allowed_names(self, key: str, allowed: Iterable[str], facts: Capabilities) -> tuple[str, ...]:
+        written, allowed = self.names(key), list(allowed)
+        for name in written:
             if name not in allowed:
-                self.wrong(key, f"{unknown(name, allowed)} {fact.path} allows: {', '.join(allowed) or 'none'}.")
-        return found
+                self.wrong(key, f"{unknown(name, allowed)} {facts.path} allows: {', '.join(allowed) or 'none'}.")
+        return written
 
     def _endpoint(self) -> tuple[Endpoint, Capabilities] | None:
-        """What to read: a row of the table where there is one, by its name, or any other by its path."""
+        """The endpoint to read: one of our table by its name or path, or any other readable endpoint by its path."""
         text = self._text("endpoint")
-        paths = {fact.template: fact for fact in capabilities(self.revision).values() if not fact.body}
+        paths = {facts.template: facts for facts in capabilities(self.revision).values() if not facts.body}
         short = {path.removeprefix("/api/"): path for path in paths}
         rows = endpoints(self.revision)
         if text is None:
@@ -142,24 +141,27 @@ class WrittenReport(Written):
         path = row.path if row else short.get(asked) or short.get(asked.replace("_", "-")) or _template(asked, paths)
         if path is None or path not in paths:
             having = [other for other in REVISIONS if text in endpoints(other) or asked in _short_paths(other)]
-            told = f"; {' and '.join(having)} has it." if having else nearest(text, [*rows, *paths])
+            hint = f"; {' and '.join(having)} has it." if having else nearest(text, [*rows, *paths])
             self.wrong(
-                "endpoint", f"unknown under revision {self.revision}{told} Allowed: a path, or {', '.join(rows)}."
+                "endpoint", f"unknown under revision {self.revision}{hint} Allowed: a path, or {', '.join(rows)}."
             )
             return None
-        fact = paths[path]
+        facts = paths[path]
         of_one = row is None and "{id}" in path and asked not in short
         row = row or next((row for row in rows.values() if row.path == path), None)
         if of_one:
-            row = replace(row or _bare(path, fact, None), path=f"/api/{asked}", parent=None)
-        row = row or _made(path, fact, self.revision)
+            row = replace(row or _bare(path, facts, None), path=f"/api/{asked}", parent=None)
+        row = row or _made(path, facts, self.revision)
         if row is None:
-            self.wrong("endpoint", "it is asked for one id at a time, and nothing lists these ids: write one into it.")
+            self.wrong("endpoint", "it needs an id, and no endpoint lists these ids: write one into the path.")
             return None
-        return row, fact
+        return row, facts
 
-    def _filtered(self, endpoint: Endpoint, fact: Capabilities) -> Endpoint:
-        """The endpoint with the user's filter in each of its own, which give way where they name the same field."""
+    def _filtered(self, endpoint: Endpoint, facts: Capabilities) -> Endpoint:
+        """The endpoint with the user's filter added to each of its variants.
+
+        Where the user's filter and a variant name the same field, the user's condition replaces the variant's.
+        """
         text = self._text("filter")
         if text is None:
             return endpoint
@@ -169,23 +171,23 @@ class WrittenReport(Written):
             self.wrong("filter", f"not a filter: {error}.")
             return endpoint
         for condition in conditions:
-            if problem := filter_grammar.problem(condition, fact.filters, fact.path):
+            if problem := filter_grammar.problem(condition, facts.filters, facts.path):
                 self.wrong("filter", problem)
         fields = {condition.field for condition in conditions}
         cursor = endpoint.cursor
         if cursor is not None and cursor.field in fields:
-            if "{" not in fact.path:
+            if "{" not in facts.path:
                 self.wrong(
                     "filter",
-                    f"{cursor.field} is what the period is asked by: set start_date and end_date instead. "
-                    f"Other fields: {', '.join(name for name in fact.filters if name != cursor.field)}.",
+                    f"{cursor.field} is the field of the period's filter: set start_date and end_date instead. "
+                    f"Other fields: {', '.join(name for name in facts.filters if name != cursor.field)}.",
                 )
-            # Read as a whole, but not cut by a field that is spoken for.
+            # The user's filter already uses the cursor's field. The report is read as a whole, so it needs no cursor.
             cursor = None
-        dates = [c.field for c in conditions if c.field in fact.filters and fact.filters[c.field].type == "date-time"]
+        dates = [c.field for c in conditions if c.field in facts.filters and facts.filters[c.field].type == "date-time"]
         if endpoint.path == "/api/profiles" and any(name.startswith(_SUPPRESSION) for name in fields):
             self._check_suppressions(fields, dates)
-            # Beside suppressions Klaviyo takes one date condition: the start of the period, or else the user's own.
+            # Together with suppressions Klaviyo accepts one date condition: the user's own, else the period's start.
             cursor = Cursor("updated", Ops.AFTER) if cursor is not None and not dates else None
         parent = endpoint.parent
         if parent is not None and parent.filter is not None and fields & {parent.filter, "profile.id"}:
@@ -202,58 +204,64 @@ class WrittenReport(Written):
     def _check_suppressions(self, fields: set[str], dates: Sequence[str]) -> None:
         of_lists = {name for name in fields if name.startswith(_LIST_SUPPRESSION)}
         if of_lists and any(name.startswith(_SUPPRESSION) for name in fields - of_lists):
-            self.wrong("filter", "Klaviyo does not mix list_suppressions and suppression: make two reports of it.")
+            self.wrong(
+                "filter", "Klaviyo does not accept list_suppressions and suppression together: make two reports."
+            )
         if of_lists and f"{_LIST_SUPPRESSION}list_id" not in fields:
             self.wrong("filter", f'suppressions of lists need equals({_LIST_SUPPRESSION}list_id,"…") beside them.')
         if len(dates) > 1:
             self.wrong("filter", f"beside suppressions Klaviyo takes one date condition, not {len(dates)}.")
 
-    def _sorted(self, endpoint: Endpoint, fact: Capabilities) -> tuple[Endpoint, str | None]:
+    def _sorted(self, endpoint: Endpoint, facts: Capabilities) -> tuple[Endpoint, str | None]:
+        """The endpoint and the user's sort; sorted otherwise than by its cursor, the endpoint is not ascending."""
         text = self._text("sort")
         if text is None:
             return endpoint, None
-        allowed = [*fact.sort, *(f"-{name}" for name in fact.sort)]
+        allowed = [*facts.sort, *(f"-{name}" for name in facts.sort)]
         if text not in allowed:
-            self.wrong("sort", f"unknown{nearest(text, allowed)} {fact.path} allows: {', '.join(allowed) or 'none'}.")
+            self.wrong("sort", f"unknown{nearest(text, allowed)} {facts.path} allows: {', '.join(allowed) or 'none'}.")
         cursor = endpoint.cursor
         if cursor is None or (cursor.ascending and text == cursor.field):
             return endpoint, text
         return replace(endpoint, cursor=replace(cursor, ascending=False)), text
 
-    def _fields(self, endpoint: Endpoint, fact: Capabilities) -> Mapping[str, tuple[str, ...]]:
+    def _fields(self, endpoint: Endpoint, facts: Capabilities) -> Mapping[str, tuple[str, ...]]:
+        """Type -> names of its sparse fieldset."""
         value = self.value("fields")
         if value is None:
             return {}
-        asked = value if isinstance(value, Mapping) else {endpoint.type: value}
-        found: dict[str, tuple[str, ...]] = {}
-        for kind, listed_names in asked.items():
-            type_name = kind if kind in fact.fields else kind.replace("_", "-")
-            if type_name not in fact.fields:
-                self.wrong("fields", f"{unknown(kind, fact.fields)} {fact.path} has fields of: {all_of(fact.fields)}.")
+        by_type = value if isinstance(value, Mapping) else {endpoint.type: value}
+        fieldsets: dict[str, tuple[str, ...]] = {}
+        for kind, listed_names in by_type.items():
+            type_name = kind if kind in facts.fields else kind.replace("_", "-")
+            if type_name not in facts.fields:
+                self.wrong(
+                    "fields", f"{unknown(kind, facts.fields)} {facts.path} has fields of: {all_of(facts.fields)}."
+                )
                 continue
-            found[type_name] = self.names("fields", listed_names)
-            for name in found[type_name]:
-                if not fact.allows_field(type_name, name):
-                    allowed = fact.fields[type_name]
+            fieldsets[type_name] = self.names("fields", listed_names)
+            for name in fieldsets[type_name]:
+                if not facts.allows_field(type_name, name):
+                    allowed = facts.fields[type_name]
                     self.wrong("fields", f"{unknown(name, allowed)} {type_name} has: {all_of(allowed)}.")
-        cursor = endpoint.cursor
-        of_records = found.get(endpoint.type)
-        # Without it nobody could tell where in time a page is.
-        if of_records and cursor and cursor.field not in of_records and fact.allows_field(endpoint.type, cursor.field):
-            found[endpoint.type] = (*of_records, cursor.field)
-        return found
+        cursor, own = endpoint.cursor, fieldsets.get(endpoint.type)
+        # The cursor's field is always asked for: progress within a window is read from it.
+        if own and cursor and cursor.field not in own and facts.allows_field(endpoint.type, cursor.field):
+            fieldsets[endpoint.type] = (*own, cursor.field)
+        return fieldsets
 
-    def _metric(self, fact: Capabilities) -> str | None:
+    def _metric(self, facts: Capabilities) -> str | None:
         name = self._text("metric")
         if name is None:
             return None
-        if "metric_id" not in fact.filters:
-            self.wrong("metric", f"{fact.path} has no filter on metric_id; events have.")
+        if "metric_id" not in facts.filters:
+            self.wrong("metric", f"{facts.path} has no filter on metric_id; events have.")
         elif "metric_id" in str(self.value("filter") or ""):
             self.wrong("metric", "the filter names a metric_id already: leave one of the two out.")
         return name
 
     def _columns(self, endpoint: Endpoint) -> Mapping[str, tuple[str, str]]:
+        """Column -> (type, path in the record)."""
         value = self.value("columns")
         if value is None:
             return {}
@@ -264,30 +272,33 @@ class WrittenReport(Written):
         if endpoint.cursor is not None:
             taken.add(raw_column(endpoint.cursor.field))
         types = get_args(DataType)
-        found = {}
-        for name, told in value.items():
+        columns = {}
+        for name, column in value.items():
             key = f"columns.{name}"
-            path, kind = (told.get("path"), told.get("type", "text")) if isinstance(told, Mapping) else (told, "text")
+            is_table = isinstance(column, Mapping)
+            path, kind = (column.get("path"), column.get("type", "text")) if is_table else (column, "text")
             if not _NAME.fullmatch(name) or name in taken:
                 self.wrong(
-                    key, f"a name is lower-case letters, digits and single underscores, none of {all_of(taken)}.", told
+                    key,
+                    f"a name is lower-case letters, digits and single underscores, none of {all_of(taken)}.",
+                    column,
                 )
             elif not isinstance(path, str) or not _PATH.fullmatch(path):
-                self.wrong(key, 'a path is needed, like "attributes.event_properties.value".', told)
-            elif kind not in types or (isinstance(told, Mapping) and not set(told) <= {"path", "type"}):
-                self.wrong(key, f"{{path, type}} is needed; types: {', '.join(types)}.", told)
+                self.wrong(key, 'a path is needed, like "attributes.event_properties.value".', column)
+            elif kind not in types or (is_table and not set(column) <= {"path", "type"}):
+                self.wrong(key, f"{{path, type}} is needed; types: {', '.join(types)}.", column)
             else:
-                found[name] = (kind, path)
-        return found
+                columns[name] = (kind, path)
+        return columns
 
 
 def _short_paths(revision: str) -> set[str]:
-    """What one can read under a revision, as a user may write it."""
-    return {fact.template.removeprefix("/api/") for fact in capabilities(revision).values()}
+    """All readable paths of a revision, without `/api/`, as a user may write them."""
+    return {facts.template.removeprefix("/api/") for facts in capabilities(revision).values()}
 
 
 def _template(asked: str, paths: Iterable[str]) -> str | None:
-    """The path that somebody has written an id into."""
+    """The path of which `asked` is the one with an id filled in."""
     for path in paths:
         start, placeholder, end = path.removeprefix("/api/").partition("{id}")
         if placeholder and re.fullmatch(rf"{re.escape(start)}[\w:$-]+{re.escape(end)}", asked):
@@ -296,7 +307,7 @@ def _template(asked: str, paths: Iterable[str]) -> str | None:
 
 
 def _parent(path: str, revision: str) -> Parent | None:
-    """Who lists the ids that a path has a place for: a row of the table, or an include of one."""
+    """The parent that lists the ids for a path with `{id}`: an endpoint of the table, or records that one includes."""
     above = path[: path.index("{id}") + len("{id}")]
     collection = above.split("/")[-2]
     kind = collection.removesuffix("ies") + "y" if collection.endswith("ies") else collection.removesuffix("s")
@@ -313,12 +324,12 @@ def _parent(path: str, revision: str) -> Parent | None:
     return None
 
 
-def _made(path: str, fact: Capabilities, revision: str) -> Endpoint | None:
-    """An endpoint that is no row of the table; None where nobody knows the ids to ask it for."""
+def _made(path: str, facts: Capabilities, revision: str) -> Endpoint | None:
+    """An endpoint that is not in the table; None where it needs ids that no endpoint lists."""
     parent = _parent(path, revision) if "{id}" in path else None
-    return None if "{id}" in path and parent is None else _bare(path, fact, parent)
+    return None if "{id}" in path and parent is None else _bare(path, facts, parent)
 
 
-def _bare(path: str, fact: Capabilities, parent: Parent | None) -> Endpoint:
-    """An endpoint without a row of its own."""
-    return endpoint_of(EndpointRow(path, path, f"Raw records of {path}.", parent=parent), fact)
+def _bare(path: str, facts: Capabilities, parent: Parent | None) -> Endpoint:
+    """An endpoint that is not in the table, with the facts of the SDK only."""
+    return endpoint_of(EndpointRow(path, path, f"Raw records of {path}.", parent=parent), facts)

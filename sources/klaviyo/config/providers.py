@@ -1,8 +1,8 @@
-"""Settings out of dlt's own config providers, each with the place it was set.
+"""Reads the settings from dlt's own config providers, each with the place where it was set.
 
-The same files, names and order that dlt itself uses, without two of its habits: falling back to bare names (a foreign
-`START_DATE` or `API_KEY` in the environment would be taken for ours) and passing over keys that nobody asked for
-(a typo would go unnoticed).
+Files, names and order are those of dlt. Two of dlt's rules are left out: the fallback to bare names (another program's
+`START_DATE` or `API_KEY` in the environment would be taken for ours), and ignoring keys that were not requested (a typo
+would go unnoticed).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from ..errors import ConfigError
 from .raw_settings import RawSettings
 
 _SECTIONS = ("sources", "klaviyo")
-
-
 _SECRETS = ("api_key", "access_token")
 
 
@@ -38,18 +36,18 @@ _Tree = dict[str, Any]
 
 
 def read(pipeline_name: str | None, explicit: Mapping[str, Any] | None = None, origin: str = "the call") -> RawSettings:
-    """All settings of one pipeline, the strongest place first.
+    """All settings of one pipeline.
 
-    Explicit values (flags, arguments), then dlt's order: pipeline-scoped before unscoped, in each the environment,
-    secrets.toml, config.toml and further providers.
+    Order of precedence: explicit values (flags, arguments), then dlt's order: pipeline-scoped sections before unscoped
+    ones, and in each the environment, secrets.toml, config.toml and further providers.
 
     Args:
-        pipeline_name: whose scoped sections (`[klaviyo_acme.sources.klaviyo]`) count.
-        explicit: values that beat every configured one.
-        origin: what to call the place of the explicit values; `{}` stands for the flag's name.
+        pipeline_name: the pipeline whose scoped sections (`[klaviyo_acme.sources.klaviyo]`) apply.
+        explicit: values that take precedence over every configured one.
+        origin: how messages call the place of the explicit values; `{}` stands for the flag's name.
 
     Raises:
-        ConfigError: a key stands where everybody can read it.
+        ConfigError: a key is set in a place that is not for secrets, or a setting is both a value and a table.
     """
     tree = _explicit(explicit or {}, origin)
     for scope in (pipeline_name, None) if pipeline_name else (None,):
@@ -69,7 +67,8 @@ def _explicit(values: Mapping[str, Any], origin: str, path: str = "") -> _Tree:
             tree[key] = _explicit(value, origin, f"{path}{key}.")
         elif value is not None:
             tree[key] = _Setting(value, origin.format("--" + key.replace("_", "-")), True)
-    # A period is a start and an end: the one given here beats the other kind given elsewhere.
+    # `period` and `start_date` with `end_date` are two ways to say the same: either one, given here, must also hide the
+    # other one where it is configured.
     if "period" in tree:
         tree.setdefault("start_date", _Setting(None, "", True))
         tree.setdefault("end_date", _Setting(None, "", True))
@@ -95,7 +94,7 @@ def _raw(tree: _Tree) -> RawSettings:
 def _provided(provider: ConfigProvider, scope: str | None) -> _Tree:
     found: _Tree = {}
     for key in _SECRETS:
-        # Asked for by name: vaults know no tables, and mounted secret files are found only so.
+        # By name: vaults have no tables, and mounted secret files are only found this way.
         value, name = provider.get_value(key, TSecretStrValue, scope or "", *_SECTIONS)
         if value is not None:
             found[key] = _Setting(value, f"{provider.name}, {name}", provider.supports_secrets)
@@ -103,7 +102,7 @@ def _provided(provider: ConfigProvider, scope: str | None) -> _Tree:
         return {**found, **_environment(scope)}
     table, _ = provider.get_value(_SECTIONS[-1], TSecretStrValue, scope or "", *_SECTIONS[:-1])
     if isinstance(table, dict):
-        # The table's own places say more than the ones above.
+        # These origins are more precise (file and section) than the ones above.
         found = {**found, **_table(table, (), provider, scope)}
     return found
 
@@ -125,7 +124,7 @@ def _environment(scope: str | None) -> _Tree:
 
 
 def _table(table: Mapping[str, Any], path: tuple[str, ...], provider: ConfigProvider, scope: str | None) -> _Tree:
-    def place(key: str) -> str:
+    def origin(key: str) -> str:
         location = provider.get_value_location(key, scope or "", *_SECTIONS, *path)
         name = location.rpartition(":")[2]
         files = [file for file in provider.present_locations if os.path.basename(file) == name]
@@ -135,7 +134,7 @@ def _table(table: Mapping[str, Any], path: tuple[str, ...], provider: ConfigProv
     return {
         key: _table(value, (*path, key), provider, scope)
         if isinstance(value, dict)
-        else _Setting(value, place(key), provider.supports_secrets)
+        else _Setting(value, origin(key), provider.supports_secrets)
         for key, value in table.items()
     }
 

@@ -1,4 +1,4 @@
-"""What the settings of a report are checked against."""
+"""What settings are checked against: the facts of each report that decide which settings apply to it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from ..catalog.reports import REPORT_SPANS, reports
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """What the settings of one report are checked against.
+    """The facts of one report that its settings are checked against.
 
     Attributes:
-        windowed: it has a date filter, so that a period applies to it.
-        needs_start: an incremental read of it needs a start date.
-        options: the switches that it has of its own.
+        windowed: it has a date filter, so a period applies to it.
+        needs_start: an incremental read needs a start date.
+        options: its optional fields, each of which is a switch.
         on_by_default: it is loaded unless `reports` says otherwise.
         by_metric: its rows can be chosen by metric.
-        exists: under which revisions it exists, in words, where the chosen one is none of them; else empty.
-        analytics_settings: the settings of `ANALYTICS_SETTINGS` that it has; `config/analytics.py` checks their values.
-        lookback_days: unless a setting says otherwise.
+        exists: where it does not exist under the chosen revision, the revisions under which it does, in words; else
+            empty.
+        analytics_settings: the settings of `ANALYTICS_SETTINGS` that apply; `config/analytics.py` checks their values.
+        lookback_days: default of the setting.
     """
 
     windowed: bool = False
@@ -34,10 +35,10 @@ class ReportFacts:
 
 
 def facts(revision: str) -> dict[str, ReportFacts]:
-    """Name -> facts of every predefined report; those too that only other revisions have."""
-    here = reports(revision)
+    """Name -> facts of every predefined report, including those that exist under other revisions only."""
+    existing = reports(revision)
     return {
-        name: facts_of(here[name]) if name in here else ReportFacts(on_by_default=False, exists=span)
+        name: facts_of(existing[name]) if name in existing else ReportFacts(on_by_default=False, exists=span)
         for name, span in REPORT_SPANS.items()
     }
 

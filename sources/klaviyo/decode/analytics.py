@@ -1,8 +1,8 @@
-"""Answers of endpoints that count -> Arrow tables, a row for each grouping and interval. Pure.
+"""Answers of analytics endpoints -> Arrow tables, one row for each grouping and interval. Pure.
 
-Klaviyo answers column by column: for each grouping, a list of numbers for each statistic, and beside them the dates that
-the numbers belong to; or single numbers, where they are of the whole timeframe. What fits no column goes to the `_extra`
-column of its row.
+Klaviyo answers by columns. A series has, for each grouping, a list of numbers for each statistic, and one list of the
+dates that the numbers belong to. Without a series there is one number for the whole timeframe. Values that fit no column
+go to the `_extra` column of their row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .. import calendar as periods
 from ..calendar import Interval
 from ..catalog.contracts import DELETED, EXTRA, Column, Contract
 from ..errors import ContractViolation, TransientError
-from ..jsonapi import decode_array, decode_object, json_object, mended, text_of
+from ..jsonapi import decode_any, decode_array, decode_object, json_object, mended, text_of
 from ..windows import Window
 from .tables import Shaped, schema_of, table_of
 from .values import value_of
@@ -31,10 +31,10 @@ from .values import value_of
 #: Key of the context: when the numbers were read.
 OBSERVED_AT = "observed_at"
 
-#: What makes a row the same row when it is read again.
+#: The column that identifies a row when it is read again.
 ID = "id"
 
-#: Paths of the columns that tell one period from another: its rows are replaced together.
+#: Paths of the columns that identify a period, whose rows are replaced together.
 PERIOD_KEY = ("context.interval", "context.conversion_metric_id", "context.metric_id", "period.first_day")
 
 
@@ -61,12 +61,7 @@ class _Document(msgspec.Struct):
 
 
 _decode_document = msgspec.json.Decoder(_Document).decode
-
-
 _decode_result = msgspec.json.Decoder(_Result).decode
-
-
-decode_any = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +69,8 @@ class _Bucket:
     """One interval of an answer.
 
     Attributes:
-        start: aware UTC, None where Klaviyo's date is none.
-        index: place of its numbers in the lists; None where there are no lists.
+        start: aware UTC; None where Klaviyo's text is not a date.
+        index: position of its numbers in the lists; None where there is no series.
         text: the date as Klaviyo wrote it.
     """
 
@@ -85,7 +80,7 @@ class _Bucket:
 
 
 class AnalyticsShaper:
-    """Turns answers of one report that counts into rows.
+    """Turns answers of one analytics report into rows.
 
     Args:
         contract: columns with paths `groupings.…`, `dimensions.…`, `statistics.…`, `measurements.…`, `context.…` and
@@ -105,11 +100,11 @@ class AnalyticsShaper:
         """All rows of one answer.
 
         Args:
-            context: that of `query.context_of`, what the variant knows, and `observed_at`.
+            context: the values of `query.context_of`, those of the variant, and `observed_at`.
 
         Raises:
-            TransientError: it is not the document that was expected.
-            ContractViolation: none of its dates lies in the timeframe that was asked for.
+            TransientError: the answer is not the expected document.
+            ContractViolation: none of its dates lies in the requested window.
         """
         misfits: Counter[str] = Counter()
         page, _ = mended(page)
@@ -121,44 +116,47 @@ class AnalyticsShaper:
         dates = attributes.date_times if attributes.date_times is not None else attributes.dates
         interval = cast(Interval, context["interval"])
         buckets = _buckets(dates, window, interval, zone) if dates is not None else [_Bucket(window.start)]
-        known = self._known(context)
+        constant = self._constant_columns(context)
         rows = [
             row
             for raw in (attributes.results if attributes.results is not None else attributes.data) or ()
-            for row in self._rows(raw, buckets, window, interval, zone, known, context, misfits)
+            for row in self._rows(raw, buckets, window, interval, zone, constant, context, misfits)
         ]
         if DELETED in self.schema.names:
-            rows += self._orders(window, interval, zone, known, context)
+            rows += self._delete_markers(window, interval, zone, constant, context)
         return Shaped(table_of(rows, self.schema), misfits)
 
-    def _orders(
+    def _delete_markers(
         self,
         window: Window,
         interval: Interval,
         zone: ZoneInfo,
-        known: Mapping[str, Any],
+        constant: Mapping[str, Any],
         context: Mapping[str, str | None],
     ) -> list[dict[str, Any]]:
-        """Orders to delete, one a period that was asked for: where nothing is counted any more, no row would say so."""
+        """One delete marker for each period of the request.
+
+        Where Klaviyo no longer counts anything, the answer has no row that would replace the loaded ones.
+        """
         metric = context.get("metric_id") or context.get("conversion_metric_id") or ""
-        found: dict[Any, dict[str, Any]] = {}
+        markers: dict[str, dict[str, Any]] = {}
         for part in periods.intervals(window, interval, zone):
-            row = {**known, DELETED: True}
+            row = {**constant, DELETED: True}
             self._place(row, part.start, window, interval, zone)
             key = str(row[self._by_path["period.first_day"].name])
             row[ID] = _digest("deleted", interval, key, metric)
-            found[key] = row
-        return list(found.values())
+            markers[key] = row
+        return list(markers.values())
 
-    def _known(self, context: Mapping[str, str | None]) -> dict[str, Any]:
-        """The columns that are the same in all rows of an answer."""
-        found: dict[str, Any] = {}
+    def _constant_columns(self, context: Mapping[str, str | None]) -> dict[str, Any]:
+        """Column -> value, for the columns that are the same in all rows of an answer."""
+        columns: dict[str, Any] = {}
         for path, column in self._by_path.items():
             if path.startswith("context."):
                 value = context.get(path.removeprefix("context."))
                 is_moment = column.data_type == "timestamp" and value is not None
-                found[column.name] = datetime.fromisoformat(value).astimezone(UTC) if is_moment and value else value
-        return found
+                columns[column.name] = datetime.fromisoformat(value).astimezone(UTC) if is_moment and value else value
+        return columns
 
     def _rows(
         self,
@@ -167,22 +165,22 @@ class AnalyticsShaper:
         window: Window,
         interval: Interval,
         zone: ZoneInfo,
-        known: Mapping[str, Any],
+        constant: Mapping[str, Any],
         context: Mapping[str, str | None],
         misfits: Counter[str],
     ) -> Iterator[dict[str, Any]]:
-        """The rows of one grouping, one an interval."""
+        """The rows of one grouping, one for each interval."""
         try:
             result = _decode_result(raw)
             groups, numbers = self._groups(result, context), _numbers(result)
         except msgspec.DecodeError:
             groups, numbers = {"$": raw}, {}
-        named = _canonical(groups)
+        grouping = _canonical(groups)
         metric = context.get("metric_id") or context.get("conversion_metric_id") or ""
         for bucket in buckets:
-            row, extra = dict(known), {}
+            row, extra = dict(constant), {}
             when = bucket.text if bucket.start is None else bucket.start.isoformat()
-            row[ID] = _digest(interval, when, metric, named)
+            row[ID] = _digest(interval, when, metric, grouping)
             if bucket.start is None:
                 extra["date_times"] = msgspec.json.encode(bucket.text)
             self._place(row, bucket.start, window, interval, zone)
@@ -201,36 +199,40 @@ class AnalyticsShaper:
             yield row
 
     def _groups(self, result: _Result, context: Mapping[str, str | None]) -> dict[str, Raw]:
-        """Path -> value of what tells this grouping from the others."""
+        """Path -> value, for the values that identify this grouping."""
         if result.dimensions is None:
-            return {f"groupings.{name}": value for name, value in object_of(result.groupings).items()}
-        asked = msgspec.json.decode(context.get("groups") or "[]", type=list[str])
-        found = {f"dimensions.{name}": value for name, value in zip(asked, result.dimensions, strict=False)}
-        for place, value in enumerate(result.dimensions[len(asked) :]):
-            found[f"dimensions[{len(asked) + place}]"] = value
-        return found
+            return {f"groupings.{name}": value for name, value in _members(result.groupings).items()}
+        requested = msgspec.json.decode(context.get("groups") or "[]", type=list[str])
+        groups = {f"dimensions.{name}": value for name, value in zip(requested, result.dimensions, strict=False)}
+        for position, value in enumerate(result.dimensions[len(requested) :], start=len(requested)):
+            groups[f"dimensions[{position}]"] = value
+        return groups
 
     def _place(
         self, row: dict[str, Any], start: datetime | None, window: Window, interval: Interval, zone: ZoneInfo
     ) -> None:
-        """Where in time the row is."""
-        # What has no readable date is replaced together with the first interval of its request.
+        """Write the columns of the row's period.
+
+        Args:
+            start: start of the interval; None puts the row into the first interval of the request, with which it will
+                be replaced.
+        """
         first = periods.beginning(start or window.start, interval, zone)
         last = min(window.end, periods.following(first, interval, zone)) - timedelta(seconds=1)
-        places = {
+        period = {
             "period.start": first,
             "period.first_day": first.astimezone(zone).date(),
             "period.last_day": last.astimezone(zone).date(),
         }
-        for path, value in places.items():
+        for path, value in period.items():
             if path in self._by_path:
                 row[self._by_path[path].name] = value
 
 
 def each_once(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of several pages with each key once, as the last of them says."""
+    """The rows of several pages with each id once: the last row of an id stays."""
     table = pa.concat_tables(tables)
-    last = {key: place for place, key in enumerate(table.column(ID).to_pylist())}
+    last = {key: position for position, key in enumerate(table.column(ID).to_pylist())}
     return table if len(last) == table.num_rows else table.take(pa.array(sorted(last.values())))
 
 
@@ -240,31 +242,32 @@ def _window(context: Mapping[str, str | None]) -> Window:
 
 
 def _buckets(dates: Sequence[str], window: Window, interval: Interval, zone: ZoneInfo) -> list[_Bucket]:
-    """The intervals of a series that the request was for: what lies beyond belongs to another request."""
-    found = [_Bucket(start, index, dates[index]) for index, start in enumerate(periods.moments(dates, window, zone))]
+    """The intervals of a series that lie in the window; others belong to other requests."""
+    buckets = [_Bucket(start, index, dates[index]) for index, start in enumerate(periods.moments(dates, window, zone))]
     first = periods.beginning(window.start, interval, zone)
-    inside = [one for one in found if one.start is None or first <= one.start < window.end]
-    if found and not inside:
+    inside = [bucket for bucket in buckets if bucket.start is None or first <= bucket.start < window.end]
+    if buckets and not inside:
         raise ContractViolation(
-            f"a series that was asked for {window} has dates from {dates[0]} to {dates[-1]}; its numbers would be "
-            "those of other days"
+            f"a series requested for {window} has dates from {dates[0]} to {dates[-1]}: its numbers are those of other "
+            "days"
         )
     return inside
 
 
-def object_of(raw: Raw) -> dict[str, Raw]:
+def _members(raw: Raw) -> dict[str, Raw]:
+    """The members of a JSON object; none where it is absent or null."""
     return decode_object(raw) if bytes(raw) not in (b"", b"null") else {}
 
 
 def _numbers(result: _Result) -> dict[str, Raw]:
-    """Path -> numbers of one grouping."""
+    """Path -> numbers, for one grouping."""
     if result.dimensions is None:
-        return {f"statistics.{name}": value for name, value in object_of(result.statistics).items()}
-    return {f"measurements.{name}": value for name, value in object_of(result.measurements).items()}
+        return {f"statistics.{name}": value for name, value in _members(result.statistics).items()}
+    return {f"measurements.{name}": value for name, value in _members(result.measurements).items()}
 
 
 def _nth(values: Raw, index: int) -> Raw | None:
-    """A number out of a list; what is no list is kept whole, and a list that is too short has none."""
+    """One number of a list: None where the list is too short, and the value itself where it is not a list."""
     try:
         numbers = decode_array(values)
     except msgspec.DecodeError:
@@ -287,8 +290,10 @@ def _put(row: dict[str, Any], column: Column, raw: Raw) -> bool:
 
 
 def _canonical(groups: Mapping[str, Raw]) -> str:
+    """A grouping as one text, whatever the order of its members."""
     return "|".join(f"{path}={text_of(value)}" for path, value in sorted(groups.items()))
 
 
 def _digest(*parts: str) -> str:
+    """An id made of texts: 32 hexadecimal digits."""
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Columns out of included records."""
+"""Columns whose values are in included records, reached through a relationship of the row's own record. Pure."""
 
 from __future__ import annotations
 
@@ -16,46 +16,57 @@ from .values import ARROW, attributes_of, json_texts, value_of
 
 
 class Included:
-    """Columns whose values are in other records of the same page, behind one relationship of this one.
+    """Columns whose values are in the included records of one relationship.
 
     Args:
-        columns: with the same relationship, and no path within another's.
+        columns: columns of the same relationship; no path may lie within another one's.
+
+    Attributes:
+        relationship: name of the relationship.
+        many: it is to-many, and a column is a JSON list of the values of all its records.
+        first: it is to-many, and a column is the value of its first record.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = columns
         _, relationship, *_ = columns[0].path.split(".")
         self.many = relationship.endswith("[]")
-        #: Of the records in a to-many relationship, the first alone.
         self.first = relationship.endswith("[0]")
         self.relationship = relationship.removesuffix("[]").removesuffix("[0]")
         paths = [_inside(column) for column in columns]
-        # One typed decode of a record reaches all values; going down object by object costs several times that.
+        # One typed decode of a record reaches all values. Decoding object by object costs several times as much.
         self._decode = msgspec.json.Decoder(_typed([path for path in paths if path])).decode
         self._steps = [[_python_name(step) for step in path] for path in paths]
         self._deep = any(paths)
 
     @classmethod
     def of(cls, columns: Iterable[Column]) -> list[Included]:
-        """All columns of a contract that are behind relationships, grouped."""
+        """All columns of a contract that are in included records, in groups that one decode can reach."""
         groups: list[list[Column]] = []
         for column in columns:
             if not column.path.startswith("included."):
                 continue
-            known = (group for group in groups if all(_beside(column, other) for other in group))
-            group = next(known, None)
+            fitting = (group for group in groups if all(_beside(column, other) for other in group))
+            group = next(fitting, None)
             if group is None:
                 groups.append([column])
             else:
                 group.append(column)
         return [cls(group) for group in groups]
 
-    def each(self) -> list[Included]:
-        """The same, a column alone."""
+    def separated(self) -> list[Included]:
+        """One group for each column."""
         return [type(self)([column]) for column in self.columns]
 
     def arrays(self, links: Sequence[Any], index: Index) -> dict[str, pa.Array]:
-        """The columns by name."""
+        """Column name -> values of all rows.
+
+        Args:
+            links: the relationship of each row, a `ToOne` or `ToMany`; None where it is absent.
+
+        Raises:
+            One of `DOES_NOT_FIT`: a value does not fit its column.
+        """
         if self.first:
             links = [ToOne(link.data[0]) if link is not None and link.data else None for link in links]
         columns = self._lists(links, index) if self.many else self._values(links, index)
@@ -64,16 +75,16 @@ class Included:
     def _values(self, links: Sequence[ToOne | None], index: Index) -> list[pa.Array]:
         refs = attributes_of(links, "data")
         keys = [None if ref is None else (ref.type, ref.id) for ref in refs]
-        found = [key for key in dict.fromkeys(keys) if key is not None and key in index]
+        included = [key for key in dict.fromkeys(keys) if key is not None and key in index]
         arrays = []
-        for column, texts in zip(self.columns, self._columns([index[key] for key in found]), strict=True):
-            values: dict[Any, Any] = {key: _fitted(column, text) for key, text in zip(found, texts, strict=True)}
+        for column, texts in zip(self.columns, self._columns([index[key] for key in included]), strict=True):
+            values: dict[Any, Any] = {key: _fitted(column, text) for key, text in zip(included, texts, strict=True)}
             arrays.append(pa.array([values.get(key) for key in keys], ARROW[column.data_type]))
         return arrays
 
     def _lists(self, links: Sequence[ToMany | None], index: Index) -> list[pa.Array]:
         lists = attributes_of(links, "data")
-        # Most are empty.
+        # Most relationships are empty.
         empty = [None if refs is None else "[]" for refs in lists]
         rows, records = list[int](), list[Raw]()
         for row, refs in enumerate(lists):
@@ -98,9 +109,9 @@ class Included:
         return (self._columns([record])[0][0] if record is not None else None) or b"null"
 
     def _columns(self, records: Sequence[Raw]) -> list[list[bytes | None]]:
-        """The values of some records, column by column; None for null as for absent."""
+        """The values of some records, column by column; None for null and for absent values."""
         tops = [self._decode(record) for record in records] if self._deep else []
-        # Column by column, since Python's own loops cost several times as much a value.
+        # Column by column with C-level loops: a Python loop costs several times as much for each value.
         return [json_texts(reduce(attributes_of, steps, tops if steps else records)) for steps in self._steps]
 
 
@@ -117,16 +128,16 @@ def _inside(column: Column) -> list[str]:
 
 
 def _beside(one: Column, other: Column) -> bool:
-    """Whether one decode can reach both columns: the same records, and neither value within the other."""
+    """Whether one decode can reach both columns: same relationship, and neither value within the other."""
     if one.path.split(".")[1] != other.path.split(".")[1]:
         return False
-    mine, others = _inside(one), _inside(other)
-    shorter = min(len(mine), len(others))
-    return shorter == 0 or mine[:shorter] != others[:shorter]
+    steps, other_steps = _inside(one), _inside(other)
+    shorter = min(len(steps), len(other_steps))
+    return shorter == 0 or steps[:shorter] != other_steps[:shorter]
 
 
 def _typed(paths: Sequence[Sequence[str]]) -> Any:
-    """The msgspec type that holds what is at the end of each path, and nothing else."""
+    """A msgspec type with the values at the end of the paths only; everything else is skipped."""
     names = dict.fromkeys(path[0] for path in paths)
     fields: list[tuple[str, Any, Any]] = []
     for name in names:
@@ -136,5 +147,5 @@ def _typed(paths: Sequence[Sequence[str]]) -> Any:
 
 
 def _python_name(step: str) -> str:
-    """A name that Python takes for a name, as not every member of a JSON object has one."""
+    """A valid Python identifier for any name of a JSON member."""
     return f"f{step.encode().hex()}"

@@ -1,7 +1,7 @@
-"""Page bytes -> Arrow tables of what lies inside the records: a row for each key of an object or place in a list. Pure.
+"""Page bytes -> Arrow tables of nested rows: one for each key of an object or position in a list inside a record. Pure.
 
-Every row becomes a record of its own that has nothing but this one row at the path of all of them, and is shaped as
-any record is: what does not fit is kept, in the `_extra` column.
+Each nested row is first rewritten as a record of its own, which has this row only at the path where the row lies. These
+records are then decoded as all records are, so values that fit no column are kept in `_extra`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,19 @@ from .raw import finder
 from .records import Shaper
 from .tables import Shaped
 
+#: Where a row lies in its record: a key or position for each `{name}` in the path.
 _Place = tuple[str | int, ...]
-
-
 _NULL = Raw(b"null")
 
 
 class NestedShaper:
-    """Turns pages into the rows that lie inside their records, and into orders to delete those that are gone.
+    """Turns pages into the rows nested inside their records, and into delete markers for rows that are gone.
 
     Args:
-        contract: columns with the path of the record they lie in (`id`, `attributes.updated`), of the row
-            (`attributes.subscriptions.{channel}.{purpose}.consent`; a `*` at the end stands for the rest of a key), and
+        contract: columns with paths in the record (`id`, `attributes.updated`), in the nested row
+            (`attributes.subscriptions.{channel}.{purpose}.consent`; a `*` at the end stands for the rest of a key), or
             of its place (`{channel}`).
-        each: where the rows lie.
+        nested: where the rows lie.
     """
 
     def __init__(self, contract: Contract, nested: Nested) -> None:
@@ -48,8 +47,8 @@ class NestedShaper:
         self._root_steps = root.split(".")[1:]
         self._places = places
         kinds = {column.path: column.data_type for column in contract.columns}
-        # A place in a list is a number, the key of an object a text.
-        self._nowhere: list[str | int] = [0 if kinds[place] == "bigint" else "" for place in places]
+        # Default of each part of a place. A position in a list is a number, a key of an object is a text.
+        self._default_place: list[str | int] = [0 if kinds[place] == "bigint" else "" for place in places]
         beside = [c for c in contract.columns if c.path.startswith("attributes.") and not c.path.startswith(root)]
         self._beside = [(column.path.removeprefix("attributes."), finder(column.path)) for column in beside]
         self._stems = [
@@ -88,7 +87,8 @@ class NestedShaper:
         identity = None if identity is None or bytes(identity) == b"null" else identity
         head = b'{"id":%b,"type":%b,"attributes":{' % (bytes(identity or _NULL), bytes(self._type(record) or b'""'))
         if identity is None:
-            # Without an id nothing can be deleted, and the place says too little: the record itself names the row.
+            # Without an id there are no delete markers, and the place alone does not identify the row. The whole record
+            # does: it becomes part of the row, from whose content an id is made.
             head = b'{"record":%b,%b' % (bytes(record), head[len(b'{"id":null,') :])
         head += b"".join(b'"%b":%b,' % (name.encode(), bytes(find(record) or _NULL)) for name, find in self._beside)
         seen = set()
@@ -103,29 +103,31 @@ class NestedShaper:
                     yield head + self._placed(place) + b'"%b":true}}' % DELETED_COLUMN.path.encode()
 
     def _whole(self, place: _Place) -> _Place:
-        return (*place, *self._nowhere[len(place) :])
+        """A place with defaults for the parts that it lacks."""
+        return (*place, *self._default_place[len(place) :])
 
     def _placed(self, place: _Place) -> bytes:
+        """The members of a record that hold a place."""
         return b"".join(
             b'"%b":%b,' % (name.encode(), msgspec.json.encode(value))
             for name, value in zip(self._places, self._whole(place), strict=True)
         )
 
     def _nested(self, row: bytes, depth: int) -> bytes:
-        """The row at its path, or, where a place is not what it should be, as deep as one gets."""
+        """The member of a record that holds a row at its path, down to `depth` parts of its place."""
         steps = [*self._root_steps, *self._places[:depth]]
         return b"{".join(b'"%b":' % step.encode() for step in steps) + row + b"}" * (len(steps) - 1)
 
     def _found(self, raw: Raw | None, context: Mapping[str, str | None]) -> Iterator[tuple[_Place, bytes]]:
-        """Place -> row; what is no object and no list where one should be is a row at the place above."""
+        """The place and bytes of each row. A value that should be an object or a list, but is not, is a row itself."""
         level: list[tuple[_Place, Raw]] = [] if raw is None else [((), raw)]
-        for nowhere in self._nowhere:
+        for default in self._default_place:
             below: list[tuple[_Place, Raw]] = []
             for place, outer in level:
                 if bytes(outer) == b"null":
                     continue
                 try:
-                    inner = decode_array(outer) if nowhere == 0 else decode_object(outer)
+                    inner = decode_array(outer) if default == 0 else decode_object(outer)
                 except msgspec.DecodeError:
                     yield place, bytes(outer)
                     continue
@@ -135,8 +137,8 @@ class NestedShaper:
         number = 0
         for place, row in level:
             fields = self._fields(row)
-            if all(text_of((fields or {}).get(name)) in (context.get(of), None) for name, of in self._within):
-                # Left out are the rows of others: those that stay are counted anew.
+            if all(text_of((fields or {}).get(name)) in (context.get(key), None) for name, key in self._within):
+                # Rows that belong to other requests are left out, and the positions of the others are counted anew.
                 yield (number,) if self._within else place, bytes(row) if fields is None else self._renamed(row, fields)
                 number += 1
 
@@ -148,26 +150,26 @@ class NestedShaper:
             return None
 
     def _renamed(self, row: Raw, fields: dict[str, Raw]) -> bytes:
-        """The row with the keys that begin like a column called so, and without what the request knows."""
+        """The row with each key that matches a column with a `*` renamed to it, and without the fields of `within`."""
         if not (self._stems or self._within):
             return bytes(row)
-        known = {name for name, _ in self._within}
-        names: dict[str, Raw] = {}
+        left_out = {name for name, _ in self._within}
+        renamed: dict[str, Raw] = {}
         for name, value in fields.items():
-            if name in known:
+            if name in left_out:
                 continue
             stem = next((f"{stem}*" for stem in self._stems if name.startswith(stem)), name)
-            names[name if stem in names else stem] = value
-        return b"{" + b",".join(msgspec.json.encode(key) + b":" + bytes(value) for key, value in names.items()) + b"}"
+            renamed[name if stem in renamed else stem] = value
+        return b"{" + b",".join(msgspec.json.encode(key) + b":" + bytes(value) for key, value in renamed.items()) + b"}"
 
 
 def deletions(table: pa.Table) -> int:
-    """How many rows of a table are orders to delete one."""
+    """How many rows of a table are delete markers."""
     return int(pc.sum(table.column(DELETED)).as_py() or 0) if DELETED in table.column_names else 0
 
 
 def standing(table: pa.Table) -> pa.Table:
-    """The rows of a table without the orders to delete, for a table that is replaced."""
+    """The rows of a table without the delete markers, for a table that is replaced as a whole."""
     if DELETED not in table.column_names:
         return table
     return table.filter(pc.invert(pc.fill_null(table.column(DELETED), False)))

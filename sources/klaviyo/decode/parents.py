@@ -1,4 +1,4 @@
-"""What is taken out of a page beside its rows."""
+"""Page bytes -> what the engine needs besides rows: ids of parents, the span of a page in time, names with ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .values import ARROW, timestamp_of
 
 
 def records_span(page: bytes, cursor: str) -> tuple[datetime | None, datetime | None, bool]:
-    """As `span`, by an attribute of the records of a page: for reports whose rows are included records."""
+    """As `span`, from an attribute of a page's records: for reports whose rows are included records, which do not have
+    the cursor."""
     records = decode_whole(decode_list, page).data
     values = [timestamp_of(text_at(raw, f"attributes.{cursor}") or "")[0] for raw in records]
     return span(pa.table({cursor: pa.array(values, ARROW["timestamp"])}), cursor)
@@ -26,19 +27,23 @@ def records_span(page: bytes, cursor: str) -> tuple[datetime | None, datetime | 
 def parents(
     page: bytes, parent: Parent, cursor: str | None = None, surplus: Sequence[Window] = ()
 ) -> list[tuple[str, dict[str, str | None]]]:
-    """The ids of a page of parents, with what their children are to carry.
+    """Id and context of each parent on a page that can have children.
 
     Args:
         page: the body of one answer.
-        parent: which records of the page are the parents, and what of them to carry.
+        parent: which records of the page are the parents, and which of their values make the context.
         cursor: attribute to cut by, if any.
-        surplus: what to cut.
+        surplus: windows to cut.
+
+    Raises:
+        ContractViolation: a parent has no id.
+        TransientError: the page is not a JSON:API document.
     """
     document = decode_whole(decode_list, page)
     records: list[Raw] = document.data
     if parent.rows is not None:
         records = [raw for raw in document.included or () if text_at(raw, "type") == parent.rows]
-    found = []
+    ids_and_contexts = []
     for raw in records:
         when = timestamp_of(text_at(raw, f"attributes.{cursor}") or "")[0] if cursor and parent.rows is None else None
         if when is not None and any(window.start <= when < window.end for window in surplus):
@@ -47,12 +52,12 @@ def parents(
             continue
         parent_id = text_at(raw, "id")
         if not parent_id:
-            raise ContractViolation("a record without an id has children that cannot be asked for")
-        found.append((parent_id, {name: text_at(raw, path) for name, path in parent.context.items()}))
-    return found
+            raise ContractViolation("a parent record has no id, so its children cannot be requested")
+        ids_and_contexts.append((parent_id, {name: text_at(raw, path) for name, path in parent.context.items()}))
+    return ids_and_contexts
 
 
 def named_ids(page: bytes) -> list[tuple[str, str]]:
     """Name and id of each record of a page that has both."""
-    found = [(text_at(raw, "attributes.name"), text_at(raw, "id")) for raw in decode_whole(decode_list, page).data]
-    return [(name, identity) for name, identity in found if name is not None and identity is not None]
+    pairs = [(text_at(raw, "attributes.name"), text_at(raw, "id")) for raw in decode_whole(decode_list, page).data]
+    return [(name, identity) for name, identity in pairs if name is not None and identity is not None]

@@ -1,6 +1,7 @@
 """Page bytes -> Arrow tables of raw records, for custom reports. Pure.
 
-A raw table has the record as Klaviyo sent it, byte for byte, in JSON columns; what a user lifts out of it stands beside.
+A raw table has each record as Klaviyo sent it, byte for byte, in JSON columns. Values that a user lifts out of the record
+have columns of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..jsonapi import decode_object, json_object, page_records, stand_in_id, tex
 from .tables import Shaped, schema_of, table_of
 from .values import DOES_NOT_FIT, value_of
 
-#: The parts of a record that a raw table keeps; anything else at the top of a record goes to `_extra`.
+#: The members of a record that have a JSON column; any other member goes to `_extra`.
 PARTS = ("attributes", "relationships", "links")
 
 
@@ -34,12 +35,12 @@ _decode_record = msgspec.json.Decoder(_Record).decode
 
 
 class RawShaper:
-    """Turns pages of one custom report into raw rows, of the records or of what is included with them.
+    """Turns pages of one custom report into raw rows.
 
     Args:
-        contract: `id`, `type`, the JSON parts of the record, and beside them columns with a path: the cursor, what the
-            request knows (`context.…`), and what the user lifts.
-        included: the rows are the included records, whatever their type.
+        contract: `id`, `type`, the JSON columns of `PARTS`, and further columns with a path: the cursor, values of the
+            context (`context.…`), and values that the user lifts.
+        included: the rows are the included records, of all types, instead of the records.
     """
 
     def __init__(self, contract: Contract, *, included: bool = False) -> None:
@@ -73,14 +74,15 @@ class RawShaper:
             row["id"], row["type"] = record.id, record.type
             parts = {name: getattr(record, name) for name in PARTS}
         except DOES_NOT_FIT:
-            found = _parts(raw)
-            row["id"], row["type"] = text_of(found.pop("id", None)), text_of(found.pop("type", None))
-            parts = {name: found.pop(name, Raw()) for name in PARTS}
+            members = _members(raw)
+            row["id"], row["type"] = text_of(members.pop("id", None)), text_of(members.pop("type", None))
+            parts = {name: members.pop(name, Raw()) for name in PARTS}
+            extra = members
             if row["id"] is None:
-                found, row["id"] = {"$": raw}, stand_in_id(raw)
-            row[EXTRA] = json_object({name: bytes(value) for name, value in found.items()}) if found else None
-            misfits.update(found.keys())
-        # In the table of included records it is part of the key.
+                extra, row["id"] = {"$": raw}, stand_in_id(raw)
+            row[EXTRA] = json_object({name: bytes(value) for name, value in extra.items()}) if extra else None
+            misfits.update(extra.keys())
+        # The type is part of the key in tables of included records, so it is never null.
         row["type"] = row["type"] or ""
         for name, part in parts.items():
             row[name] = bytes(part).decode(errors="replace") or None
@@ -88,7 +90,7 @@ class RawShaper:
             row[column.name] = context.get(column.path.removeprefix("context."))
         for column, lift in self._lifted:
             value = lift(raw)
-            # What does not fit is in the JSON beside; a value that changes its type is no reason to stop.
+            # A value that does not fit becomes null: the JSON columns hold it, and the load goes on.
             row[column.name] = None if value is None else _lifted(column, value)
         return row
 
@@ -97,12 +99,15 @@ def _lifted(column: Column, raw: Raw) -> Any:
     value, whole = value_of(column, raw)
     if whole or column.data_type != "text":
         return value
-    # Lifted as text, numbers and objects are the text that stands for them.
+    # A column of type text takes numbers and objects as their JSON.
     return bytes(raw).decode(errors="replace")
 
 
 def finder(path: str) -> Callable[[Raw], Raw | None]:
-    """A function that finds a path in a record; a typed decode skips everything else."""
+    """A function that returns the value at a path of a record, None where there is none.
+
+    It is a typed decode, which skips everything else in the record.
+    """
     steps = path.split(".")
     kind: Any = Raw
     for step in reversed(steps):
@@ -124,7 +129,7 @@ def finder(path: str) -> Callable[[Raw], Raw | None]:
     return find
 
 
-def _parts(raw: Raw) -> dict[str, Raw]:
+def _members(raw: Raw) -> dict[str, Raw]:
     try:
         return decode_object(raw)
     except msgspec.DecodeError:
@@ -132,9 +137,9 @@ def _parts(raw: Raw) -> dict[str, Raw]:
 
 
 def unpacked(table: pa.Table, contract: Contract) -> list[dict[str, Any]]:
-    """The rows as dicts with the attributes at their top, for dlt to infer the columns of.
+    """The rows as dicts with the attributes as keys of their own, so that dlt infers columns from them.
 
-    An attribute that is called like something beside it has `attributes_` before its name.
+    An attribute with the same name as another key that is not null gets the prefix `attributes_`.
     """
     as_json = [column.name for column in contract.columns if column.data_type == "json"]
     rows = []

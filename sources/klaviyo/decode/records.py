@@ -1,9 +1,9 @@
 """Page bytes -> Arrow tables with the declared columns. Pure.
 
-Two ways to the same rows. The fast one decodes a whole page into typed structs in which nested JSON stays raw bytes:
-no re-serialising, so big integers, number formats and key order survive. Whatever it cannot take (an unknown field, a
-value of another type, an odd timestamp) sends that record, alone, the careful way: value by value, and what fits no
-column goes to the `_extra` column under its path. Nothing is dropped.
+There are two ways to the same rows. The fast way decodes a whole page into typed structs in which nested JSON stays raw
+bytes: nothing is re-serialised, so big integers, number formats and key order survive. A record that it cannot decode
+(an unknown field, a value of another type, an unusual timestamp) goes the careful way, alone: value by value, and values
+that fit no column go to the `_extra` column under their path. Nothing is dropped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .included import Included
 from .tables import Shaped, schema_of
 from .values import ARROW, DOES_NOT_FIT, PYTHON_TYPES, array_of, attributes_of, value_of
 
-#: An object with more unknown fields than this is no object with fixed fields.
+#: The most unknown fields of an object that the fast way learns. An object with more does not have fixed fields.
 _MOST_LEARNED = 50
 
 
@@ -46,8 +46,8 @@ class Shaper:
 
     Args:
         contract: the declared columns.
-        rows: None where the records themselves make the rows, else the included type that does.
-        row_version: add the column that dlt's scd2 compares: all values of the row in one text.
+        rows: None if the records are the rows, else the type of the included records that are.
+        row_version: add the column that dlt's scd2 compares: all values of a row in one text.
     """
 
     def __init__(self, contract: Contract, *, rows: str | None = None, row_version: bool = False) -> None:
@@ -56,7 +56,7 @@ class Shaper:
         self._row_version = row_version
         columns = [column for column in contract.columns if column.name != EXTRA]
         self._context = [column for column in columns if column.path.startswith("context.")]
-        #: What this revision of the API has no value for.
+        # Columns without a value under this revision of the API.
         self._absent = [column for column in columns if not column.path]
         self._included = Included.of(columns)
         self._to_one = _relationships(columns, ".data.id")
@@ -109,14 +109,14 @@ class Shaper:
 
         Args:
             page: the body of one answer, a whole JSON:API document.
-            context: what the request knows and the record does not (`channel`, `list_id`).
+            context: values that only the request tells (`channel`, `list_id`).
 
         Raises:
             TransientError: the page is not a JSON:API document.
         """
         misfits: Counter[str] = Counter()
         if self.rows is None:
-            # A page that the fast way cannot take whole, for whatever reason, is taken in parts.
+            # A page that does not fit as a whole is decoded again below, in parts.
             with suppress(*DOES_NOT_FIT):
                 document: Any = self._decode_document(page)
                 records = document.data if isinstance(document.data, list) else [document.data]
@@ -137,7 +137,7 @@ class Shaper:
     def _careful(
         self, raws: list[Raw], index: Index, context: Mapping[str, str | None], misfits: Counter[str]
     ) -> Iterator[pa.Table]:
-        """Halve until the records that don't fit stand alone."""
+        """Decode by halves, down to single records that do not fit."""
         counted = Counter[str]()
         with suppress(*DOES_NOT_FIT):
             table = self._fast([self._decode_record(raw) for raw in raws], index, context, counted)
@@ -150,7 +150,7 @@ class Shaper:
             yield from self._careful(raws[half:], index, context, misfits)
         else:
             yield self._one(raws[0], index, context, misfits)
-            # A field that Klaviyo added is on every record from now on: the fast way learns it.
+            # A field that Klaviyo has added will be in all further records, so the fast way learns it.
             if self._tree.learned:
                 self._compile()
 
@@ -191,7 +191,7 @@ class Shaper:
         return pa.table([arrays[name] for name in self.schema.names], schema=self.schema)
 
     def _one(self, raw: Raw, index: Index, context: Mapping[str, str | None], misfits: Counter[str]) -> pa.Table:
-        """One row out of a record that the types don't fit; what is left over goes to `_extra`."""
+        """One row from a record that does not fit the types; values without a column go to `_extra`."""
         extra: dict[str, bytes] = {}
         row: dict[str, Any] = {}
         record = object_of(raw)
@@ -212,8 +212,8 @@ class Shaper:
                 row[column.name] = json_ids(refs) if has_data(relationships.get(name)) else None
             elif name in relationships:
                 extra[f"relationships.{name}"] = bytes(relationships[name])
-        # Column by column: what is wrong with one is no reason to miss the others.
-        for inc in (alone for group in self._included for alone in group.each()):
+        # Column by column, so that a misfit in one does not lose the others.
+        for inc in (single for group in self._included for single in group.separated()):
             column = inc.columns[0]
             relationship = relationships.get(inc.relationship)
             refs = refs_of(relationship)
@@ -230,7 +230,7 @@ class Shaper:
         if self._id:
             row[self._id.name] = text_of(record.get("id"))
             if row[self._id.name] is None:
-                # Without an id there is nothing to merge on; a name made of the content keeps the record once.
+                # A merge needs an id: a hash of the content keeps the record, and keeps it once.
                 row[self._id.name] = stand_in_id(raw)
                 extra["$"] = bytes(raw)
         misfits.update(extra.keys())
@@ -245,31 +245,31 @@ class Shaper:
 
     @staticmethod
     def _take_relationships(raw: Raw | None, extra: dict[str, bytes]) -> dict[str, Raw]:
-        """The relationships that are there; null is as good as absent."""
-        found = object_of(raw)
-        if found is None:
+        """Name -> relationship, without those that are null. What is not an object goes to `extra`."""
+        relationships = object_of(raw)
+        if relationships is None:
             if raw is not None and bytes(raw) != b"null":
                 extra["relationships"] = bytes(raw)
             return {}
-        return {name: value for name, value in found.items() if bytes(value) != b"null"}
+        return {name: value for name, value in relationships.items() if bytes(value) != b"null"}
 
 
 class _Node:
-    """One fixed JSON object below `attributes`: its leaf columns and the objects in it.
+    """One JSON object with fixed fields, `attributes` or one inside it: its columns, and the objects inside it.
 
     Args:
-        path: where the object is, for `_extra`.
-        columns: the columns in it, at any depth.
-        depth: how many steps of their paths lead here.
-        closed: whether a field without a column goes to `_extra`. Not so inside an object that is a JSON column
-            as a whole and has columns of its own besides: there the JSON column has it.
+        path: path of the object, for `_extra`.
+        columns: the columns inside it, at any depth.
+        depth: how many steps of their paths lead to this object.
+        closed: whether a field without a column goes to `_extra`. It does not where the object as a whole is a JSON
+            column too: that column holds the field already.
     """
 
     def __init__(self, path: str, columns: Sequence[Column], depth: int, closed: bool = True) -> None:
         self.path = path
         self.leaves: dict[str, Column] = {}
         self.children: dict[str, _Node] = {}
-        #: Set when a field was met that no column names, until the struct knows it.
+        #: A field without a column was met that the msgspec type does not have yet.
         self.learned = False
         self._closed = closed
         self._unknown: list[str] = []
@@ -286,7 +286,7 @@ class _Node:
         self._inner: dict[str, Callable[[Raw], Any]] = {}
 
     def struct(self) -> Any:
-        """The msgspec type of this object, remade after a field was learned."""
+        """The msgspec type of this object, with all fields learned so far."""
         self.learned = False
         names = dict.fromkeys([*self.leaves, *self.children, *self._unknown])
         self._python = {name: f"f{i}" for i, name in enumerate(names)}
@@ -305,7 +305,11 @@ class _Node:
         return msgspec.defstruct("Node", fields, rename=rename, forbid_unknown_fields=self._closed, gc=False)
 
     def arrays(self, nodes: Sequence[Any], out: dict[str, pa.Array], extras: dict[str, list[Raw | None]]) -> None:
-        """Columns of all rows at once, from the decoded structs (None where the object is absent)."""
+        """Write the columns of all rows into `out`, and the learned fields, by path, into `extras`.
+
+        Args:
+            nodes: the decoded struct of each row; None where the object is absent.
+        """
         for name, column in self.leaves.items():
             out[column.name] = array_of(column, attributes_of(nodes, self._python[name]))
         for name, child in self.children.items():
@@ -317,7 +321,7 @@ class _Node:
             extras[f"{self.path}.{name}"] = attributes_of(nodes, self._python[name])
 
     def take(self, raw: Raw | None, row: dict[str, Any], extra: dict[str, bytes]) -> None:
-        """Columns of one row, value by value; what does not fit goes to `extra` under its path."""
+        """Write the columns of one row into `row`, value by value; misfits go to `extra` under their path."""
         if raw is None or bytes(raw) in (b"", b"null"):
             return
         values = object_of(raw)
@@ -350,7 +354,12 @@ def _relationships(columns: Iterable[Column], suffix: str) -> dict[str, Column]:
 
 
 def _extras(fields: Mapping[str, list[Raw | None]], count: int, misfits: Counter[str]) -> list[str | None]:
-    """The `_extra` column out of the learned fields, row by row."""
+    """The `_extra` column of all rows.
+
+    Args:
+        fields: path -> the values of a learned field, one for each row.
+        count: how many rows.
+    """
     rows: list[dict[str, bytes]] = [{} for _ in range(count)]
     for path, values in fields.items():
         for row, raw in zip(rows, values, strict=True):

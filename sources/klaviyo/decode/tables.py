@@ -1,4 +1,4 @@
-"""Arrow tables of rows."""
+"""Arrow tables of rows: made from a contract, cut by value, cleaned of NUL characters, measured in time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .values import ARROW
 
 @dataclass(slots=True)
 class Shaped:
-    """What one page became.
+    """The rows of one page.
 
     Attributes:
         table: the rows, with the contract's columns in its order.
-        misfits: path -> how many values of this page went to `_extra`.
+        misfits: path -> how many values of this page are in `_extra`.
     """
 
     table: pa.Table
@@ -33,17 +33,17 @@ class Shaped:
 
 
 def schema_of(contract: Contract) -> pa.Schema:
-    """The Arrow types of a contract's columns."""
+    """The Arrow schema of a contract's columns."""
     return pa.schema([pa.field(column.name, ARROW[column.data_type]) for column in contract.columns])
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as dicts -> a table; what a row does not have is null."""
+    """A table of rows given as dicts; a missing key is null."""
     return pa.table([pa.array([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema)
 
 
 def without(table: pa.Table, column: str, surplus: Sequence[Window]) -> pa.Table:
-    """The rows whose `column` lies in no window of `surplus`; rows without a value there are kept."""
+    """The rows whose timestamp `column` lies in no window of `surplus`; rows with null there are kept."""
     low, high, _ = span(table, column) if surplus else (None, None, True)
     values = table.column(column)
     for window in surplus:
@@ -58,54 +58,56 @@ def without(table: pa.Table, column: str, surplus: Sequence[Window]) -> pa.Table
 
 
 def without_nuls(table: pa.Table, contract: Contract) -> tuple[pa.Table, Counter[str]]:
-    """Text without the character U+0000, for destinations that cannot hold it; the whole value goes to `_extra`."""
+    """The table without U+0000 in its texts, for destinations that cannot hold it. The original value goes to `_extra`.
+
+    Returns:
+        The table, and its misfits: path -> number of values.
+    """
     misfits: Counter[str] = Counter()
     extras: dict[int, dict[str, bytes]] = {}
     for column in contract.columns:
         if column.data_type != "text":
             continue
         values = table.column(column.name)
-        found = pc.match_substring(values, "\x00")
-        if not pc.any(found).as_py():
+        with_nul = pc.match_substring(values, "\x00")
+        if not pc.any(with_nul).as_py():
             continue
-        for row in pc.indices_nonzero(pc.fill_null(found, False)).to_pylist():
+        for row in pc.indices_nonzero(pc.fill_null(with_nul, False)).to_pylist():
             extras.setdefault(row, {})[column.path] = msgspec.json.encode(values[row].as_py())
             misfits[column.path] += 1
         place = table.schema.get_field_index(column.name)
         table = table.set_column(place, column.name, pc.replace_substring(values, "\x00", ""))
     if extras:
-        before = table.column(EXTRA).to_pylist()
+        texts = table.column(EXTRA).to_pylist()
         for row, values_of_row in extras.items():
-            known = (
-                {name: bytes(raw) for name, raw in (object_of(Raw(before[row])) or {}).items()} if before[row] else {}
-            )
-            before[row] = json_object({**known, **values_of_row})
+            earlier = object_of(Raw(texts[row])) or {} if texts[row] else {}
+            texts[row] = json_object({**{name: bytes(raw) for name, raw in earlier.items()}, **values_of_row})
         place = table.schema.get_field_index(EXTRA)
-        table = table.set_column(place, EXTRA, pa.array(before, pa.string()))
+        table = table.set_column(place, EXTRA, pa.array(texts, pa.string()))
     return table, misfits
 
 
 def span(table: pa.Table, column: str) -> tuple[datetime | None, datetime | None, bool]:
-    """Least and greatest value of a timestamp column, and whether it ascends by whole seconds, Klaviyo's grain."""
+    """Least and greatest value of a timestamp column, and whether it ascends when cut to seconds, Klaviyo's grain."""
     moments = microseconds(table, column)
     if not moments:
         return None, None, True
     ordered = sorted(moments)
-    # Most are in order as they stand.
+    # Most columns are in order already.
     ascends = moments == ordered or (seconds := [moment // 1_000_000 for moment in moments]) == sorted(seconds)
     return moment_at(ordered[0]), moment_at(ordered[-1]), ascends
 
 
 def microseconds(table: pa.Table, column: str) -> list[int]:
-    """The values of a timestamp column that are there, in microseconds since 1970."""
-    # Not by Arrow's functions: each lets go of Python's lock, and waits for it again among all threads that fetch.
-    found: list[int] = []
+    """The values of a timestamp column without nulls, in microseconds since 1970."""
+    # Not with Arrow's functions: each of them releases the GIL, and then waits for it behind all threads that fetch.
+    moments: list[int] = []
     for values in table.column(column).chunks:
-        there = values.drop_null() if values.null_count else values
-        if len(there):
-            numbers = memoryview(there.buffers()[1]).cast("q")
-            found += numbers[there.offset : there.offset + len(there)].tolist()
-    return found
+        present = values.drop_null() if values.null_count else values
+        if len(present):
+            numbers = memoryview(present.buffers()[1]).cast("q")
+            moments += numbers[present.offset : present.offset + len(present)].tolist()
+    return moments
 
 
 def moment_at(microseconds: int) -> datetime:

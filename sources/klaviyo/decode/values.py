@@ -1,4 +1,4 @@
-"""JSON values to column values."""
+"""One JSON value -> the value of a column of a declared type; whole columns of them as Arrow arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from msgspec import Raw
 from ..catalog.contracts import Column
 from ..jsonapi import UNREADABLE, decode_any
 
-#: dlt's name of a type -> Arrow's.
+#: dlt's name of a type -> Arrow's type.
 ARROW: Mapping[str, pa.DataType] = {
     "text": pa.string(),
     "json": pa.string(),
@@ -26,7 +26,8 @@ ARROW: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
 }
 
-# Klaviyo documents some numbers as "number or numeric string" (a profile's latitude).
+#: dlt's name of a type -> the type that a page is decoded to. Klaviyo documents some numbers as "number or numeric
+#: string" (a profile's latitude).
 PYTHON_TYPES: Mapping[str, Any] = {
     "text": str | None,
     "json": Raw,
@@ -37,7 +38,7 @@ PYTHON_TYPES: Mapping[str, Any] = {
     "date": str | None,
 }
 
-#: What decoding and converting raise for a record that the column types don't fit.
+#: What decoding and converting raise for a record that does not fit the column types.
 DOES_NOT_FIT = (*UNREADABLE, pa.ArrowException, ValueError, OverflowError, TypeError)
 
 
@@ -50,11 +51,16 @@ def attributes_of(objects: Sequence[Any], name: str) -> list[Any]:
 
 
 def array_of(column: Column, values: Sequence[Any]) -> pa.Array:
+    """A column as an Arrow array, from values of its type in `PYTHON_TYPES`.
+
+    Raises:
+        One of `DOES_NOT_FIT`: a value does not fit.
+    """
     kind = column.data_type
     if kind == "json":
         return pa.array(json_texts(values), pa.string())
     if kind == "timestamp":
-        # Arrow wants an offset, and no more than microseconds; everything else goes the careful way.
+        # Arrow requires an offset and at most microseconds. Records with other times are decoded value by value.
         return pa.array(values, pa.string()).cast(ARROW[kind])
     if kind == "date":
         return pa.array(values, pa.string()).cast(ARROW[kind])
@@ -64,7 +70,7 @@ def array_of(column: Column, values: Sequence[Any]) -> pa.Array:
 
 
 def json_texts(raws: Sequence[Raw | None]) -> list[bytes | None]:
-    """JSON as it was sent; None for null as for absent."""
+    """JSON as it was sent; None for null and for absent values."""
     texts: list[bytes | None] = [None if raw is None else bytes(raw) for raw in raws]
     if b"" in texts or b"null" in texts:
         return [None if text in (b"", b"null") else text for text in texts]
@@ -72,7 +78,7 @@ def json_texts(raws: Sequence[Raw | None]) -> list[bytes | None]:
 
 
 def value_of(column: Column, raw: Raw) -> tuple[Any, bool]:
-    """One value as its column takes it, and whether the column holds all of it."""
+    """One value as its column takes it, and whether nothing of it is lost."""
     text = bytes(raw)
     if text == b"null":
         return None, True
@@ -108,13 +114,13 @@ _NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?\s*", re.ASCII)
 
 
 def _number(text: str) -> float:
-    """A number in a string; Python's own `float` would also take "nan", "infinity" and "1_0"."""
+    """The number in a string; Python's `float` would also accept "nan", "infinity" and "1_0"."""
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is not a number")
     return float(text)
 
 
-# Nothing looser: ISO's dates without separators would take a number in a string for a date.
+# Deliberately strict: with ISO's dates without separators, a number in a string would pass for a date.
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d(?::\d\d(?::\d\d)?)?)(?:[.,](\d+))?\s*(Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
@@ -122,11 +128,12 @@ _MOMENT = re.compile(
 
 
 def timestamp_of(text: str) -> tuple[datetime | None, bool]:
+    """A time as aware UTC (None if it is not one), and whether microseconds hold all of it."""
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         return None, False
     day, time, fraction, offset = match.groups()
-    # Klaviyo's times are UTC; the shapes without an offset were seen to be so too.
+    # Klaviyo's times are UTC, including those without an offset (seen).
     iso = f"{day}T{time or '00'}{'.' + fraction if fraction else ''}{(offset or 'Z').upper()}"
     try:
         return datetime.fromisoformat(iso).astimezone(UTC), not (fraction or "")[6:].strip("0")

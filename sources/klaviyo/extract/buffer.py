@@ -1,4 +1,7 @@
-"""Rows that wait for the loader, packed once they are many, so that reading can go on while a load package is loaded."""
+"""The buffer: rows that are decoded and not yet loaded.
+
+Many rows are packed, so that reading can go on while dlt loads a load package.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ import pyarrow as pa
 
 from .tuning import DEFAULT, Tuning
 
-#: Packs events to a fraction of their size, at a fraction of what decoding them costs.
+#: Packs events to a fraction of their size, in a fraction of the time that decoding them takes.
 _PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
 class Buffer:
-    """The tables of one report between the decoder and the loader. Not thread-safe.
+    """The buffered tables of one report. Not thread-safe.
 
     Attributes:
-        rows: how many wait.
+        rows: how many rows are buffered.
     """
 
     def __init__(self, tuning: Tuning = DEFAULT) -> None:
@@ -34,21 +37,21 @@ class Buffer:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the tables take while they wait."""
+        """Memory of the buffered tables, in bytes."""
         return self._packed_bytes + self._table_bytes
 
     @property
     def enough(self) -> bool:
-        """Whether they are worth to be handed over."""
+        """Whether there are enough rows to hand them to the loader."""
         return self.rows >= self._tuning.table_rows or self.nbytes >= self._tuning.table_bytes
 
     def add(self, table: pa.Table) -> None:
-        """Let the rows of one page wait."""
+        """Buffer the rows of one page."""
         self.rows += table.num_rows
         self._tables.append(table)
         self._table_rows += table.num_rows
         self._table_bytes += table.nbytes
-        # A loader that has time would have taken them by now.
+        # Twice what the loader would take at once: it is busy.
         if self._table_rows >= 2 * self._tuning.table_rows or self._table_bytes >= 2 * self._tuning.table_bytes:
             self._pack()
 
@@ -63,17 +66,17 @@ class Buffer:
         self._tables, self._table_rows, self._table_bytes = [], 0, 0
 
     def drain(self) -> Drained:
-        """All that waits; nothing waits any more."""
+        """Return all rows and empty the buffer."""
         drained = Drained(self.rows, self._packed, self._tables)
         self._clear()
         return drained
 
 
 class Drained:
-    """Tables to load, each unpacked when its turn comes. To be read once.
+    """Tables to load. Iterate once: each table is unpacked when its turn comes.
 
     Attributes:
-        rows: of all of them.
+        rows: rows in all tables.
     """
 
     def __init__(self, rows: int, packed: deque[pa.Buffer], tables: list[pa.Table]) -> None:

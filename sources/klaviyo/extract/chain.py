@@ -45,6 +45,7 @@ class Chain:
         density: how dense it usually is.
         ascends: whether every page so far came in the order that was asked for.
         undecoded: pages that are fetched and not decoded.
+        empty_pages: pages without a record, since the last one that had some.
         children: chains that must end before this one counts as read.
         held: (output, rows) of a period that is replaced as a whole, until all of its pages are here.
         fetched: no further page will be asked for.
@@ -60,6 +61,7 @@ class Chain:
     density: Density = field(default_factory=Density)
     ascends: bool = True
     undecoded: int = 0
+    empty_pages: int = 0
     children: int = 0
     held: list[tuple[int, pa.Table]] = field(default_factory=list)
     fetched: bool = False

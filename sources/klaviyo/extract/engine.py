@@ -12,13 +12,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import chain as chained
 
 from ..catalog.report import Report
 from ..clock import Clock, SystemClock
 from ..config.settings import Settings
-from ..errors import KlaviyoError, RequestRejected
+from ..errors import KlaviyoError, RequestRejected, TransientError
 from ..http import query
 from ..http.client import Client, Page
 from ..http.rate_limit import Governor
@@ -131,6 +132,10 @@ class Engine:
         except KlaviyoError as error:
             return plan, plan, error
         return plan, replace(plan, report=report), None
+
+    def server_now(self) -> datetime:
+        """What time it is at Klaviyo, aware UTC, as far as its answers have told."""
+        return self._client.server_time.now()
 
     def halt(self) -> None:
         """Send no further requests; what is fetched can still be loaded."""
@@ -251,7 +256,13 @@ class Engine:
 
     def _follow(self, stream: Stream, chain: Chain) -> None:
         endpoint, path, asked = chain.request.endpoint, chain.request.path, chain.request.body
+        followed: set[int] = set()
         while True:
+            # Seen nowhere yet, but a link that leads back would be followed for ever and spend the quota.
+            page_hash = hash((path, asked))
+            if page_hash in followed:
+                raise TransientError(f"{endpoint.path}: a page links to one that was read before, so it has no end")
+            followed.add(page_hash)
             try:
                 page = self._page_cache.get(path, partial(self._get, stream, chain, path, asked))
             except RequestRejected as error:

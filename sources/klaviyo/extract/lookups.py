@@ -1,8 +1,8 @@
-"""Records that Klaviyo lists for one parent at a time and includes nowhere, put among the included ones of a page.
+"""Lookups: records that Klaviyo lists for one parent at a time and never includes, joined to pages as if it did.
 
-From revision 2026-10-15 on what a campaign sends, and by which channel, stands in the variations of its messages alone.
-They are asked for message by message, once a run for all reports that need them, and joined to the pages of campaigns
-and of messages as if Klaviyo had included them (docs/decisions/0006).
+From revision 2026-10-15 on, only the variations of a campaign's messages tell what it sends and by which channel. They
+are requested message by message, once in a run for all reports that need them, and added to the included records of the
+pages of campaigns and messages (docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -41,98 +41,99 @@ _decode_record = msgspec.json.Decoder(_Record).decode
 
 
 class Lookups:
-    """Answers for single parents, each asked for once, however many reads want it.
+    """Answers for single parents, each requested once for all readers (single-flight). Thread-safe.
 
-    An answer waits, packed, until the last of them has taken it.
+    An answer is kept, packed, until the last reader has taken it.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()
-        self._asked: dict[str, Future[bytes]] = {}
+        # Path of a request -> its answer, and how many readers have taken it.
+        self._answers: dict[str, Future[bytes]] = {}
         self._taken: Counter[str] = Counter()
 
     def joined(
         self, page: bytes, endpoint: Endpoint, kind: str, readers: int, traffic: Traffic, stop: Callable[[], bool]
     ) -> bytes | None:
-        """A page with what is found for its parents among the included records; None if it is to stop first.
+        """A page with the records of all its parents among its included ones; None if `stop` says so first.
 
         Args:
             page: a JSON:API document.
-            endpoint: what to ask, with the parent's id in its path.
-            kind: JSON:API type of the parents, the page's own records or those that they point at.
-            readers: how many reads will ask for the same parents.
-            traffic: where to count.
+            endpoint: lists the records of one parent, with the parent's id in its path.
+            kind: JSON:API type of the parents: the page's own records, or records that they point at.
+            readers: how many readers ask for the same parents.
+            traffic: counts the requests.
 
         Raises:
-            KlaviyoError: one of the parents cannot be asked.
+            KlaviyoError: the request for a parent failed.
         """
-        found: dict[str, bytes] = {}
+        answers: dict[str, bytes] = {}
         for parent_id in parents(page, kind):
             if stop():
                 return None
-            found[parent_id] = self._of(query.url(endpoint, parent_id=parent_id), endpoint, readers, traffic)
-        return join(page, kind, endpoint.path.rpartition("/")[2], found) if found else page
+            answers[parent_id] = self._get(query.url(endpoint, parent_id=parent_id), endpoint, readers, traffic)
+        return join(page, kind, endpoint.path.rpartition("/")[2], answers) if answers else page
 
-    def _of(self, path: str, endpoint: Endpoint, readers: int, traffic: Traffic) -> bytes:
+    def _get(self, path: str, endpoint: Endpoint, readers: int, traffic: Traffic) -> bytes:
         with self._lock:
-            waiting = self._asked.get(path)
-            mine = self._asked[path] = Future() if waiting is None else waiting
+            earlier = self._answers.get(path)
+            answer = self._answers[path] = Future() if earlier is None else earlier
             self._taken[path] += 1
             if last := self._taken[path] >= readers:
-                del self._asked[path], self._taken[path]
-        if waiting is None:
+                del self._answers[path], self._taken[path]
+        if earlier is None:
             try:
                 body = self._client.get(path, endpoint, endpoint.rate, traffic).body
             except RequestRejected as error:
                 if error.status != 404 or endpoint.parent is None or not endpoint.parent.absent_ok:
-                    self._failed(path, mine, error)
+                    self._fail(path, answer, error)
                     raise
                 body = b'{"data":[]}'
             except BaseException as error:
-                self._failed(path, mine, error)
+                self._fail(path, answer, error)
                 raise
             if not last:
-                mine.set_result(zlib.compress(body))
+                answer.set_result(zlib.compress(body))
             return body
-        return zlib.decompress(waiting.result())
+        return zlib.decompress(earlier.result())
 
-    def _failed(self, path: str, asked: Future[bytes], error: BaseException) -> None:
-        """Whoever waits for this answer has the same error; whoever comes later asks again."""
+    def _fail(self, path: str, answer: Future[bytes], error: BaseException) -> None:
+        """Raise the error in all readers that wait for this answer; a later reader requests it again."""
         with self._lock:
-            self._asked.pop(path, None)
+            self._answers.pop(path, None)
             self._taken.pop(path, None)
-        asked.set_exception(error)
+        answer.set_exception(error)
 
 
 def parents(page: bytes, kind: str) -> list[str]:
-    """Ids of a type in a page, each once: of its own records, or of those that they point at."""
+    """Ids of a type on a page, each once: of its own records, or of records that they point at."""
     records, _ = page_records(page, Counter())
     return list(dict.fromkeys(parent_id for record in records for parent_id in _parents_of(record, kind)))
 
 
-def join(page: bytes, kind: str, relationship: str, found: Mapping[str, bytes]) -> bytes:
-    """A page with the found records among its included ones, and relationships that lead there and back.
+def join(page: bytes, kind: str, relationship: str, answers: Mapping[str, bytes]) -> bytes:
+    """A page with the records of its parents among its included ones, and relationships in both directions.
 
     Args:
         kind: JSON:API type of the parents.
-        relationship: what the page's own records call what was found.
-        found: id of a parent -> the document with its records.
+        relationship: name of the new relationship of the page's own records.
+        answers: id of a parent -> the document with its records.
     """
     records, included = page_records(page, Counter())
     refs: dict[str, list[_Ref]] = {}
-    beside: list[Raw] = []
-    for parent_id, document in found.items():
+    looked_up: list[Raw] = []
+    for parent_id, document in answers.items():
         for record in page_records(document, Counter())[0]:
             with suppress(*UNREADABLE):
-                known = _decode_record(record)
-                refs.setdefault(parent_id, []).append(_Ref(known.type, known.id))
-            beside.append(_related(record, kind, _Ref(kind, parent_id)))
+                header = _decode_record(record)
+                refs.setdefault(parent_id, []).append(_Ref(header.type, header.id))
+            looked_up.append(_related(record, kind, _Ref(kind, parent_id)))
     own = [
-        _related(record, relationship, [ref for one in _parents_of(record, kind) for ref in refs.get(one, ())])
+        _related(record, relationship, [ref for parent in _parents_of(record, kind) for ref in refs.get(parent, ())])
         for record in records
     ]
-    return msgspec.json.encode({"data": own, "included": [*included, *beside]})
+    return msgspec.json.encode({"data": own, "included": [*included, *looked_up]})
 
 
 def _parents_of(raw: Raw, kind: str) -> list[str]:
@@ -142,15 +143,15 @@ def _parents_of(raw: Raw, kind: str) -> list[str]:
         return []
     if record.type == kind:
         return [record.id]
-    found = []
+    ids = []
     for related in (record.relationships or {}).values():
         refs = related.data if isinstance(related.data, list) else [related.data] if related.data else []
-        found += [ref.id for ref in refs if ref.type == kind]
-    return found
+        ids += [ref.id for ref in refs if ref.type == kind]
+    return ids
 
 
 def _related(raw: Raw, relationship: str, refs: _Ref | list[_Ref]) -> Raw:
-    """A record with one more relationship; every other byte of its parts stays, and a record that is none stays whole."""
+    """A record with one more relationship. Its other members keep their bytes; what is not a record stays as it is."""
     try:
         record = decode_object(raw)
         relationships = decode_object(record["relationships"]) if "relationships" in record else {}

@@ -1,4 +1,4 @@
-"""Pages that several reports of one run go through: each is fetched once."""
+"""The page cache: pages that several reports of one run need are fetched once."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from ..http.client import Page
 
 
 class PageCache:
-    """Hands the same pages to all that go through a listing. Thread-safe.
+    """Shares pages among several readers of the same chain (single-flight). Thread-safe.
 
-    A page is kept from the first reader until the last one has taken it.
+    A page is kept from its first reader until the last one has taken it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # path -> how many go through that listing, and how many of them have not had this page.
+        # Path of a page -> how many readers its chain has, and how many of them have not taken this page yet.
         self._readers: dict[str, int] = {}
         self._waiting: dict[str, int] = {}
         self._pages: dict[str, Future[Page]] = {}
 
     def expect(self, path: str) -> None:
-        """One more reader will ask for the listing that begins there."""
+        """Announce one more reader of the chain that begins at this path."""
         with self._lock:
             self._readers[path] = self._waiting[path] = self._readers.get(path, 0) + 1
 
     def get(self, path: str, fetch: Callable[[], Page]) -> Page:
-        """A page, from whoever asked for it first. Where that one fails, the next one asks again.
+        """Return a page; the first reader fetches it. If that fails, the next reader fetches again.
 
         Args:
             fetch: sends the request.

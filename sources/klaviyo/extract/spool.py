@@ -1,4 +1,4 @@
-"""Keeps the rows of a report that must be loaded as a whole until it is complete, on disk beyond a few megabytes."""
+"""The spool: rows of a report that must be loaded as a whole, until it is complete. On disk beyond a few megabytes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .tuning import DEFAULT, Tuning
 
 
 class Spool:
-    """Append tables, then read them back with each key once.
+    """Takes tables, then returns all rows with each key once.
 
-    Pages move while they are read (a member who joins again appears on a later page too), and what is replaced or
-    compared as a whole is not deduplicated by dlt, so the spool does it: the newest row of a key stays.
+    Records can move to a later page while pages are read: a member who joins again appears twice. dlt does not
+    deduplicate a table that is replaced or compared as a whole, so the spool does: the newest row of a key stays.
 
     Args:
-        schema: of every table.
+        schema: schema of every table.
         key: columns that make a row unique.
-        newest: the timestamp column that decides, or None where the last one read does.
+        newest: the timestamp column that decides which row is the newest; None if the last one read is.
     """
 
     def __init__(self, schema: pa.Schema, key: Sequence[str], newest: str | None, tuning: Tuning = DEFAULT) -> None:
@@ -29,7 +29,7 @@ class Spool:
         self._schema = schema
         self._key = list(key)
         self._newest = newest
-        # pyarrow closes what it writes to; the file has to stay open to be read back.
+        # Through a PythonFile of its own, since pyarrow closes what it writes to: the file must stay open for reading.
         self._file = tempfile.SpooledTemporaryFile(max_size=tuning.spool_bytes)  # noqa: SIM115 - closed by close()
         self._sink = pa.PythonFile(self._file, mode="w")
         self._writer = pa.ipc.new_stream(self._sink, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
@@ -39,7 +39,7 @@ class Spool:
         self._pending_bytes = 0
 
     def add(self, table: pa.Table) -> None:
-        """Keep the rows of one page."""
+        """Take the rows of one page."""
         self._pending.append(table)
         self._pending_rows += table.num_rows
         self._pending_bytes += table.nbytes
@@ -47,11 +47,11 @@ class Spool:
             self._flush()
 
     def tables(self) -> Iterator[pa.Table]:
-        """All rows, each key once. To be read once, after the last `add`."""
+        """All rows, each key once. Call once, after the last `add`."""
         self._flush()
         self._writer.close()
         hashes = np.concatenate(self._hashes) if self._hashes else np.empty(0, np.int64)
-        # Two keys may share a hash; then both are looked at closely, no more.
+        # Rows that share a hash with another row. Different keys can share one too, so their keys are compared below.
         ordered = np.sort(hashes)
         suspects = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         del ordered
@@ -68,7 +68,7 @@ class Spool:
             yield table
 
     def close(self) -> None:
-        """Give the space back."""
+        """Release memory and disk space."""
         self._file.close()
 
     def _flush(self) -> None:
@@ -93,7 +93,7 @@ class Spool:
         return tuple(table.column(name)[row].as_py() for name in self._key)
 
     def _winners(self, hashes: np.ndarray, suspects: np.ndarray) -> dict[tuple[object, ...], int]:
-        """Key -> position of the row to keep, for the keys that may stand twice."""
+        """Key -> position of the row to keep, for keys whose hash occurs more than once."""
         best: dict[tuple[object, ...], tuple[float, int]] = {}
         position = 0
         for table in self._read():

@@ -20,6 +20,7 @@ from ..decode.tables import Shaped, span, without
 from ..errors import KlaviyoError, RequestRejected, TransientError
 from ..http import query
 from ..http.client import Traffic
+from ..jsonapi import has_records
 from ..plan.plan import Plan
 from ..plan.streams import RequestStream
 from ..windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
@@ -165,6 +166,7 @@ class Stream(RequestStream):
         if endpoint.analytics is not None:
             context = {**context, OBSERVED_AT: now.isoformat()}
         shaped = [output.shaper.shape(body, context) for output in self.outputs]
+        self._count_empty(chain, body, any(result.table.num_rows for result in shaped))
         place = self._place(body, shaped)
         with self.lock:
             if self.given_up(chain):
@@ -180,6 +182,21 @@ class Stream(RequestStream):
                     chain.held.append((number, table))
                 else:
                     self._add(output, table, chain)
+
+    def _count_empty(self, chain: Chain, body: bytes, rows: bool) -> None:
+        """Count pages in a row without a record.
+
+        Args:
+            rows: the page gave some.
+
+        Raises:
+            TransientError: there are so many of them that the pages have no end.
+        """
+        chain.empty_pages = 0 if rows or has_records(body) else chain.empty_pages + 1
+        if chain.empty_pages > self._tuning.most_empty_pages:
+            raise TransientError(
+                f"{chain.request.endpoint.path}: {chain.empty_pages} pages in a row without a record, and no last one"
+            )
 
     def _place(self, body: bytes, shaped: list[Shaped]) -> tuple[datetime | None, datetime | None, bool]:
         """Where in time a page is, once for all reports that share it: otherwise it would seem to go back."""
@@ -208,6 +225,7 @@ class Stream(RequestStream):
             return
         surplus = query.surplus(endpoint, chain.request.window, chain.window)
         found = parents(body, parent, endpoint.cursor.field if endpoint.cursor else None, surplus)
+        self._count_empty(chain, body, bool(found))
         with self.lock:
             if self.given_up(chain):
                 return

@@ -21,6 +21,7 @@ class Tuning:
         unloaded_rows: the same in rows. As many as a load package has: more would make the next one larger.
         most_threads: enough for 3500 requests a minute whose answers take three seconds. Undecoded pages grow with it.
         pages_worth_sharing: every cut costs about one more request, so what is cut in two must be several times that.
+        most_empty_pages: pages in a row that hold no record, before a chain counts as endless.
         latency_s: there are always threads enough for answers that take so long.
         haste: how much faster than its steady limit an endpoint is asked. The burst limit allows it for a part of a
             minute.
@@ -40,6 +41,7 @@ class Tuning:
     unloaded_rows: int = 500_000
     most_threads: int = 180
     pages_worth_sharing: int = 8
+    most_empty_pages: int = 100
     latency_s: float = 0.25
     haste: float = 2.0
     table_rows: int = 10_000

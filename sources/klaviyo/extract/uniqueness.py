@@ -1,4 +1,4 @@
-"""Proves that rows are new to their table, so that they need not be compared with what is there. Pure."""
+"""Proves that rows are new to their table, so that they can be appended instead of merged. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..windows import Window
 
 
 class Uniqueness:
-    """Follows the pages of one chain and tells of each whether its rows are the first and only ones with their keys.
+    """Follows the pages of one chain and checks of each page that no earlier row has one of its keys.
 
-    Two rows of one record have the same moment (the cursor is fixed), so they lie in the same window, and windows share
-    no second. Within a chain, moments that don't go back leave one place for a second copy: the second in which the
-    last page ended. Its keys are remembered, and nothing else.
+    Two copies of a record have the same value of the cursor, which is fixed. So they lie in the same window, since
+    windows do not overlap. If the values never go back within a chain, an earlier copy can only lie in the second in
+    which the previous page ended. Only the keys of that second are kept.
 
     Args:
         key: the column that identifies a record.
-        cursor: the column with its moment.
+        cursor: the timestamp column of the cursor.
     """
 
     def __init__(self, key: str, cursor: str) -> None:
@@ -28,11 +28,11 @@ class Uniqueness:
         self._keys: set[str] = set()
 
     def holds(self, table: pa.Table, window: Window) -> bool:
-        """Whether all rows of the chain's next page are new.
+        """Whether all rows of the chain's next page are proved to be new.
 
         Args:
             table: the rows, without those that another chain reads.
-            window: what the chain reads; nothing of it was in the table before.
+            window: what the chain reads. Precondition: the table had no row in it before.
         """
         if table.num_rows == 0:
             return True

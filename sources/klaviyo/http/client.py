@@ -1,6 +1,6 @@
-"""The one HTTP door: authorization, revision, retries, status -> error.
+"""The HTTP client: authorization, revision, retries, and the error for each status. No other module sends requests.
 
-Why not dlt's own requests client: its retries know nothing of the governor, and every attempt spends the same quota.
+dlt's own requests client is not used: it would retry without the governor, and every attempt counts against the quota.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
@@ -23,33 +24,31 @@ from ..catalog.model import Endpoint, Rate
 from ..config.settings import Settings
 from ..errors import AuthError, KlaviyoError, RateLimited, RequestRejected, TransientError
 from ..jsonapi import JSON_API, next_link
+from .body import read_body
 from .rate_limit import Governor, too_long
+from .server_time import ServerTime
 
-#: 524 is the timeout of the network in front of Klaviyo (seen).
-_PASSING = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
-
-
+#: Statuses of temporary failures. 524 is the timeout of the network in front of Klaviyo (seen).
+_TEMPORARY = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
+#: Attempts for one page, if all meet temporary failures.
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ATTEMPTS = 6
-
-
+#: Answers 429 to one page before it fails.
 _MOST_REFUSALS = 30
-
-
-_ANSWERS_REMEMBERED = 20
-
-
+#: `Traffic.answer_s` is a moving average over about this many answers.
+_ANSWERS_AVERAGED = 20
 _CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What one report cost.
+    """The requests of one report, counted.
 
     Attributes:
-        requests: every attempt that was sent.
+        requests: all attempts that were sent.
         refused: answers 429.
-        retries: attempts after a passing fault.
-        answer_s: how long an answer takes, most of all the last ones.
+        retries: attempts after a temporary failure.
+        answer_s: seconds until an answer is read, as a moving average.
     """
 
     requests: int = 0
@@ -58,17 +57,17 @@ class Traffic:
     answer_s: float = 0.0
 
     def answered(self, seconds: float) -> None:
-        """Note how long an answer took."""
-        self.answer_s += (seconds - self.answer_s) / min(self.requests, _ANSWERS_REMEMBERED)
+        """Count an answer that took so long."""
+        self.answer_s += (seconds - self.answer_s) / min(self.requests, _ANSWERS_AVERAGED)
 
 
 @dataclass(slots=True)
 class Page:
-    """One answer.
+    """One page of an answer.
 
     Attributes:
         body: a JSON:API document.
-        next: path and query of the next page, or None on the last.
+        next: path and query of the next page; None on the last one.
     """
 
     body: bytes
@@ -76,7 +75,7 @@ class Page:
 
 
 class Client:
-    """Sends requests that only read for one account. Thread-safe.
+    """Sends read-only requests for one account. Thread-safe.
 
     Args:
         settings: key, base URL, revision and timeouts.
@@ -88,6 +87,7 @@ class Client:
         self._timeout_s = (_CONNECT_TIMEOUT_S, settings.request_timeout_s)
         self._secret = settings.authorization.partition(" ")[2]
         self._governor = governor
+        self.server_time = ServerTime(governor.clock)
         self._counting = threading.Lock()
         self._session = requests.Session()
         self._session.headers.update(
@@ -100,35 +100,36 @@ class Client:
             }
         )
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        # Threads are the measure of concurrency; a pool smaller than them would open connections over and over.
+        # Concurrency is limited by the number of threads. A smaller pool would open new connections all the time.
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=256)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        # Once, since looking up proxies costs more than all else in a request.
+        # Once for all requests: looking up proxies costs more time than everything else in a request.
         self._send_options: dict[str, Any] = dict(
             self._session.merge_environment_settings(self._base_url, {}, True, None, None)
         )
-        # Proxies and certificates are known by now; a .netrc would replace the Authorization header.
+        # Proxies and certificates are already set above. With `trust_env`, a .netrc would replace the Authorization
+        # header.
         self._session.trust_env = False
 
     def close(self) -> None:
+        """Close all connections."""
         self._session.close()
 
     def get(self, path: str, endpoint: Endpoint, rate: Rate, traffic: Traffic, body: bytes | None = None) -> Page:
-        """One page, after as many attempts as it takes within reason.
+        """Fetch one page; retries after temporary failures and after answers 429.
 
         Args:
-            path: path and query, as `query.url` or `Page.next` gives them.
-            endpoint: whose limits and scopes apply.
-            rate: the rate that this request falls under (lower for rate_overrides variants).
-            traffic: where to count.
-            body: what a POST asks, as `query.body` gives it; None for a GET. It changes nothing at Klaviyo, so that it
-                may be sent again.
+            path: path and query, from `query.url` or `Page.next`.
+            endpoint: the endpoint, for its scopes and its bucket of the rate limit.
+            rate: the rate limit of this request (a lower one for requests with rate overrides).
+            traffic: counts the attempts.
+            body: body of a POST, from `query.body`; None for a GET. Such a POST changes nothing, so retries are safe.
 
         Raises:
-            AuthError, RequestRejected: final answers.
-            RateLimited: Klaviyo asks for a longer wait than `max_wait_s`.
-            TransientError: every attempt met a passing fault.
+            AuthError, RequestRejected: Klaviyo's final answer.
+            RateLimited: Klaviyo asks for a longer wait than `max_wait_s`, or has answered 429 too often.
+            TransientError: every attempt met a temporary failure.
         """
         attempt, refusals = 1, 0
         while True:
@@ -138,34 +139,40 @@ class Client:
                 refusals += 1
                 if refusals > _MOST_REFUSALS or error.retry_after_s > self._governor.max_wait_s:
                     raise
-                # The governor holds everybody back until the wait is over.
+                # The next attempt waits in the governor, as all threads do.
             except TransientError as error:
                 if attempt >= _ATTEMPTS or self._governor.stop.is_set():
                     raise TransientError(f"{error} ({attempt} attempts)") from None
                 with self._counting:
                     traffic.retries += 1
-                # Jitter keeps threads that failed together from coming back together.
+                # With jitter, threads that failed at the same time do not retry at the same time.
                 pause_s = 0.5 * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+                if error.retry_after_s > self._governor.max_wait_s:
+                    wait_s = error.retry_after_s
+                    raise RateLimited(f"{error}; it asks to wait {wait_s:.0f} s", retry_after_s=wait_s) from None
+                pause_s = max(pause_s, error.retry_after_s)
                 self._governor.clock.wait(pause_s, self._governor.stop)
                 attempt += 1
 
-    def _attempt(self, path: str, endpoint: Endpoint, rate: Rate, traffic: Traffic, asked: bytes | None) -> Page:
+    def _attempt(self, path: str, endpoint: Endpoint, rate: Rate, traffic: Traffic, request_body: bytes | None) -> Page:
         bucket = self._governor.acquire(f"{endpoint.path} {rate.steady}", rate)
         with self._counting:
             traffic.requests += 1
         sent_s = self._governor.clock.monotonic()
         try:
-            method, headers = ("GET", None) if asked is None else ("POST", {"Content-Type": JSON_API})
+            method, headers = ("GET", None) if request_body is None else ("POST", {"Content-Type": JSON_API})
             request = self._session.prepare_request(
-                requests.Request(method, self._base_url + path, data=asked, headers=headers)
+                requests.Request(method, self._base_url + path, data=request_body, headers=headers)
             )
             response = self._session.send(request, timeout=self._timeout_s, allow_redirects=False, **self._send_options)
-            # One read of the whole body: iterating in chunks costs several times as much for a page of a megabyte.
-            body: bytes = response.raw.read(decode_content=True)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            until_s = self._governor.clock.monotonic() + self._timeout_s[1]
+            encoding = response.headers.get("Content-Encoding", "").strip().lower()
+            body = read_body(response.raw, encoding, lambda: self._governor.clock.monotonic() > until_s)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, TransientError) as error:
             self._governor.failed(bucket)
             raise TransientError(f"no whole answer from {endpoint.path}: {self._clean(error)}") from None
         took_s = self._governor.clock.monotonic() - sent_s
+        self.server_time.note(response.headers.get("Date"))
         with self._counting:
             traffic.answered(took_s)
         if response.status_code == 429:
@@ -176,45 +183,62 @@ class Client:
             raise too_long(wait_s, f"Klaviyo asks {endpoint.path} to wait {wait_s:.0f} s (429)")
         self._governor.answered(bucket, response.headers, took_s)
         if response.status_code != 200:
-            raise self._error(response.status_code, body, endpoint)
+            raise self._error(response.status_code, body, endpoint, response.headers)
         link = next_link(body)
         return Page(body, _path_of(link) if link else None)
 
-    def _error(self, status: int, body: bytes, endpoint: Endpoint) -> KlaviyoError:
+    def _error(self, status: int, body: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> KlaviyoError:
         code, detail = _explanation(body)
         detail = self._clean(detail)
-        said = f": {detail}" if detail else ""
-        if status in _PASSING:
-            return TransientError(f"Klaviyo answered {status} for {endpoint.path}{said}")
-        if status == 401:
-            return AuthError(f"Klaviyo does not accept the key (401){said}", status=status, detail=detail)
-        if status == 403:
-            scopes = ", ".join(endpoint.scopes)
-            return AuthError(
-                f"the key may not read {endpoint.path} (403){said} (needs {scopes})", status=status, detail=detail
+        reason = f": {detail}" if detail else ""
+        if status in _TEMPORARY:
+            # Only some of them say when to come back.
+            wait_s = _retry_after_s(headers["Retry-After"]) if "Retry-After" in headers else 0.0
+            return TransientError(f"Klaviyo answered {status} for {endpoint.path}{reason}", retry_after_s=wait_s)
+        if status in _REDIRECTS:
+            return RequestRejected(
+                f"{self._base_url} answered {status}, a redirect to {_host_of(headers)}: base_url must be the API itself",
+                status=status,
+                advice="Set base_url to the address of the API, or leave it out.",
             )
+        if status == 401:
+            return AuthError(f"Klaviyo does not accept the key (401){reason}", status=status, detail=detail)
+        if status == 403:
+            error = AuthError(f"the key may not read {endpoint.path} (403){reason}", status=status, detail=detail)
+            if error.lacks_scope is not False:
+                error.args = (f"{error} (needs {', '.join(endpoint.scopes)})",)
+            return error
         return RequestRejected(
-            f"Klaviyo refused {endpoint.path} ({status}){said}", status=status, code=code, detail=detail
+            f"Klaviyo refused {endpoint.path} ({status}){reason}", status=status, code=code, detail=detail
         )
 
-    def _clean(self, what: Any) -> str:
-        """Text for people: without the key, and without the query, which may hold an address in a filter."""
-        text = str(what).replace(self._secret, "***") if self._secret else str(what)
+    def _clean(self, message: Any) -> str:
+        """A message without the key, and without query strings, whose filters may contain an email address."""
+        text = str(message).replace(self._secret, "***") if self._secret else str(message)
         return re.sub(r"\?\S+", "?…", text)
 
 
 def _path_of(link: str) -> str:
-    """Path and query alone: the key goes to the configured host, whatever host a link names."""
+    """Path and query of a link. The host is dropped: the key is only ever sent to the configured one."""
     try:
         parts = urlsplit(link)
     except ValueError:
         raise TransientError("the link to the next page is not a URL") from None
-    # Without the slash, what follows would be a part of the host's name.
+    # Without the slash, the path would become part of the host's name.
     path = "/" + parts.path.lstrip("/")
     return f"{path}?{parts.query}" if parts.query else path
 
 
+def _host_of(headers: Mapping[str, str]) -> str:
+    """Where a redirect leads, without its path and query."""
+    try:
+        return urlsplit(headers.get("Location", "")).hostname or "a path of its own"
+    except ValueError:
+        return "something that is no URL"
+
+
 def _retry_after_s(value: str | None) -> float:
+    """Seconds of a `Retry-After` header; at least 1, and 60 where it is not a number."""
     try:
         return max(1.0, float(value or 1))
     except ValueError:
@@ -232,7 +256,7 @@ class _Errors(msgspec.Struct):
 
 
 def _explanation(body: bytes) -> tuple[str, str]:
-    """Klaviyo's code and detail out of an error body, as far as it is one."""
+    """Klaviyo's code and detail from the body of an error; empty where the body is something else."""
     try:
         errors = msgspec.json.decode(body, type=_Errors).errors
     except (msgspec.DecodeError, UnicodeDecodeError):

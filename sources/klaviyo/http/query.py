@@ -1,4 +1,7 @@
-"""Endpoint x window -> request. The only place that knows Klaviyo's filter grammar. Pure."""
+"""Endpoint and window -> path, query and body of a request. Pure.
+
+The only module that turns half-open windows into the filter operators and timeframes that Klaviyo has.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from ..windows import BEGINNING, END_OF_TIME, Window
 
 
 def bounds(endpoint: Endpoint, window: Window) -> str:
-    """The window in the operators that this endpoint has; empty where nothing bounds it.
+    """The filter for a window, in the operators that this endpoint has; empty where the window needs none.
 
-    Strict lower bounds are widened by a second, since a window includes its start. Whatever comes too much
-    (that second, the end itself, all that lies above an endpoint without an upper bound) is cut by value after
-    reading: see `surplus`.
+    A strict lower bound is widened by 1 s, since a window includes its start. Records outside the window that such a
+    filter lets through (that second, the end itself, everything later where there is no upper bound) are cut by value
+    after reading: see `surplus`.
     """
     cursor = endpoint.cursor
     if cursor is None:
@@ -41,31 +44,31 @@ def bounds(endpoint: Endpoint, window: Window) -> str:
     return ",".join(terms)
 
 
-def surplus(endpoint: Endpoint, asked: Window, window: Window) -> list[Window]:
-    """What the answers hold beyond the window, to be cut by value.
+def surplus(endpoint: Endpoint, requested: Window, window: Window) -> list[Window]:
+    """The windows beyond `window` that the answers can contain, to be cut by value.
 
-    No more than that is cut: a record whose value lies where the request cannot reach is kept, since no other window
-    would bring it either.
+    Nothing else is cut: a record with a value that the filter should have excluded is kept, since no other window would
+    return it either.
 
     Args:
-        asked: the window that the request was made for.
-        window: what is left of it, if somebody else reads its later part.
+        requested: the window that the request was made for.
+        window: the part of it that is still to be read, if another chain took over its later part.
     """
-    second, found = timedelta(seconds=1), []
+    second, beyond = timedelta(seconds=1), []
     ops = endpoint.cursor.ops if endpoint.cursor else None
     if ops in (Ops.STRICT, Ops.AFTER) and window.start > BEGINNING:
-        found.append(Window(window.start - second, window.start))
-    if window.end < asked.end:
-        found.append(Window(window.end, asked.end))
-    if ops is Ops.CLOSED and asked.end < END_OF_TIME:
-        found.append(Window(asked.end, asked.end + second))
-    elif ops in (Ops.AFTER, Ops.SINCE) and asked.end < END_OF_TIME:
-        found.append(Window(asked.end, END_OF_TIME))
-    return found
+        beyond.append(Window(window.start - second, window.start))
+    if window.end < requested.end:
+        beyond.append(Window(window.end, requested.end))
+    if ops is Ops.CLOSED and requested.end < END_OF_TIME:
+        beyond.append(Window(requested.end, requested.end + second))
+    elif ops in (Ops.AFTER, Ops.SINCE) and requested.end < END_OF_TIME:
+        beyond.append(Window(requested.end, END_OF_TIME))
+    return beyond
 
 
 def literal(moment: datetime) -> str:
-    """A moment as Klaviyo's filters take it: UTC, whole seconds, `Z` (a `+` would arrive as a space)."""
+    """A moment as Klaviyo's filters take it: UTC, whole seconds, with `Z` (a `+` would arrive as a space)."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -81,10 +84,20 @@ def url(
     page_size: int | None = None,
     sort: str | None = None,
 ) -> str:
-    """Path and query of the first page of one chain of requests; the next ones come from `links.next`."""
-    path, named = endpoint.path, ""
+    """Path and query of the first page of a chain; those of the next pages come from `links.next`.
+
+    Args:
+        window: bounds of the cursor; None for no bounds.
+        parent_id: fills `{id}` of the path, or the filter that takes the parent's id.
+        include: relationships whose records to include.
+        fields: type -> names of its sparse fieldset.
+        additional_fields: fields that Klaviyo sends only on request.
+        page_size: the endpoint's largest one, unless given.
+        sort: the cursor ascending, where the endpoint can do that, unless given.
+    """
+    path, parent_filter = endpoint.path, ""
     if parent_id is not None and endpoint.parent is not None and endpoint.parent.filter is not None:
-        named = f"equals({endpoint.parent.filter},{json.dumps(parent_id)})"
+        parent_filter = f"equals({endpoint.parent.filter},{json.dumps(parent_id)})"
     elif parent_id is not None:
         path = path.replace("{id}", quote(parent_id, safe=""))
     parameters: dict[str, str] = {}
@@ -94,7 +107,7 @@ def url(
         parameters[f"fields[{kind}]"] = ",".join(names)
     if additional_fields:
         parameters[f"additional-fields[{endpoint.type}]"] = ",".join(additional_fields)
-    terms = [term for term in (named, variant.filter, bounds(endpoint, window) if window else "") if term]
+    terms = [term for term in (parent_filter, variant.filter, bounds(endpoint, window) if window else "") if term]
     if terms:
         parameters["filter"] = ",".join(terms)
     if sort is not None:
@@ -108,74 +121,80 @@ def url(
 
 _REPORT_INTERVALS: Mapping[Interval, str] = {"hour": "hourly", "day": "daily", "week": "weekly", "month": "monthly"}
 
-#: Metric aggregates know these by their former names alone [the OpenAPI file says so].
+#: Timezones that metric aggregates only know by their former names, according to Klaviyo's OpenAPI file.
 _FORMER_ZONES = {"Europe/Kyiv": "Europe/Kiev", "Pacific/Kanton": "Pacific/Enderbury"}
 
 
-def body(
-    endpoint: Endpoint, analytics: Analytics, analytics_query: AnalyticsQuery, window: Window, variant: Variant
-) -> bytes:
-    """What a POST asks an endpoint that counts: the analytics_query of one window, of the variant's metric if it takes one."""
+def body(endpoint: Endpoint, analytics: Analytics, query: AnalyticsQuery, window: Window, variant: Variant) -> bytes:
+    """Body of the POST to an analytics endpoint: the query for one window, and for the variant's metric if it takes one.
+
+    Args:
+        analytics: what the endpoint can count.
+    """
     make = _report if analytics.api is AnalyticsApi.REPORT else _aggregate
-    attributes = make(analytics, analytics_query, window, variant)
+    attributes = make(analytics, query, window, variant)
     return json.dumps({"data": {"type": endpoint.type, "attributes": attributes}}, ensure_ascii=False).encode()
 
 
-def _report(analytics: Analytics, analytics_query: AnalyticsQuery, window: Window, variant: Variant) -> dict[str, Any]:
-    first, last = periods.days(window, ZoneInfo(analytics_query.zone))
-    # Klaviyo wants an offset and ignores it: the clock is the account's.
+def _report(analytics: Analytics, query: AnalyticsQuery, window: Window, variant: Variant) -> dict[str, Any]:
+    first, last = periods.days(window, ZoneInfo(query.zone))
+    # Klaviyo requires an offset and ignores it: the times are in the account's timezone.
     attributes: dict[str, Any] = {
-        "statistics": list(analytics_query.statistics),
+        "statistics": list(query.statistics),
         "timeframe": {"start": f"{first.isoformat()}+00:00", "end": f"{last.isoformat()}+00:00"},
     }
     if analytics.series:
-        attributes["interval"] = _REPORT_INTERVALS[analytics_query.interval]
+        attributes["interval"] = _REPORT_INTERVALS[query.interval]
     if analytics.default_metric is not None:
         attributes["conversion_metric_id"] = variant.metric
-    if analytics_query.groups:
-        attributes["group_by"] = list(analytics_query.groups)
-    if analytics_query.filter:
-        attributes["filter"] = analytics_query.filter
+    if query.groups:
+        attributes["group_by"] = list(query.groups)
+    if query.filter:
+        attributes["filter"] = query.filter
     return attributes
 
 
-def _aggregate(
-    analytics: Analytics, analytics_query: AnalyticsQuery, window: Window, variant: Variant
-) -> dict[str, Any]:
-    # With an offset these are moments, whatever Klaviyo makes of the timezone beside them.
+def _aggregate(analytics: Analytics, query: AnalyticsQuery, window: Window, variant: Variant) -> dict[str, Any]:
+    # With an offset these moments are unambiguous, however Klaviyo applies the timezone below.
     bounds = [f"greater-or-equal(datetime,{window.start.isoformat()})", f"less-than(datetime,{window.end.isoformat()})"]
     attributes: dict[str, Any] = {
         "metric_id": variant.metric,
-        "measurements": list(analytics_query.statistics),
-        "interval": analytics_query.interval,
+        "measurements": list(query.statistics),
+        "interval": query.interval,
         "filter": bounds,
-        "timezone": _FORMER_ZONES.get(analytics_query.zone, analytics_query.zone),
+        "timezone": _FORMER_ZONES.get(query.zone, query.zone),
     }
-    if analytics_query.groups:
-        attributes["by"] = list(analytics_query.groups)
+    if query.groups:
+        attributes["by"] = list(query.groups)
     return attributes
 
 
-def context_of(analytics_query: AnalyticsQuery, window: Window) -> dict[str, str | None]:
-    """What a request of an endpoint that counts knows, and the answer does not say."""
+def context_of(query: AnalyticsQuery, window: Window) -> dict[str, str | None]:
+    """What only the request of an analytics endpoint tells, and the columns need: interval, timezone, bounds, groups."""
     return {
-        "interval": analytics_query.interval,
-        "timezone": analytics_query.zone,
+        "interval": query.interval,
+        "timezone": query.zone,
         "start": window.start.isoformat(),
         "end": window.end.isoformat(),
-        "groups": msgspec.json.encode(analytics_query.groups).decode(),
+        "groups": msgspec.json.encode(query.groups).decode(),
     }
 
 
-def following(endpoint: Endpoint, path: str, asked: bytes | None, link: str) -> tuple[str, bytes | None]:
-    """Path and body of the next page, from those of this one and what it links to."""
-    if asked is None or endpoint.analytics is None or endpoint.analytics.api is not AnalyticsApi.AGGREGATE:
-        return link, asked
-    # Here the cursor goes back in the body.
+def following(endpoint: Endpoint, path: str, request_body: bytes | None, link: str) -> tuple[str, bytes | None]:
+    """Path and body of the request for the next page.
+
+    Args:
+        path: path of the request for this page.
+        request_body: its body; None for a GET.
+        link: `links.next` of this page, path and query.
+    """
+    if request_body is None or endpoint.analytics is None or endpoint.analytics.api is not AnalyticsApi.AGGREGATE:
+        return link, request_body
+    # Metric aggregates take the page token in the body.
     parameters = parse_qs(urlsplit(link).query)
-    found = parameters.get("page_cursor") or parameters.get("page[cursor]")
-    if not found:
-        return link, asked
-    document = json.loads(asked)
-    document["data"]["attributes"]["page_cursor"] = found[0]
+    tokens = parameters.get("page_cursor") or parameters.get("page[cursor]")
+    if not tokens:
+        return link, request_body
+    document = json.loads(request_body)
+    document["data"]["attributes"]["page_cursor"] = tokens[0]
     return path, json.dumps(document, ensure_ascii=False).encode()

@@ -1,8 +1,9 @@
-"""The rate governor: how many requests an endpoint may be sent, and when. The clock comes in as an argument.
+"""The rate governor: when the next request to an endpoint may be sent. The clock is an argument.
 
-Klaviyo counts two fixed windows at once, a second (burst) and a minute (steady), whose phase a client does not know.
-A log of the last requests that never holds more than the limit in any span of that length can not break a fixed window,
-wherever it starts. What the log can not know, that somebody else spends the same quota, the headers tell.
+Klaviyo counts two fixed windows at once, a second (burst) and a minute (steady). A client does not know when they begin.
+So the governor logs its own requests and never sends more than the limit in any span of that length: then no fixed
+window can exceed the limit, wherever it begins. Requests of other clients with the same quota are not in the log; they
+are estimated from the headers of the answers.
 """
 
 from __future__ import annotations
@@ -19,47 +20,49 @@ from ..catalog.model import Rate
 from ..clock import Clock
 from ..errors import DailyQuotaExhausted, RateLimited
 
-# A request sent at the end of one window can arrive in the next: spans a little longer than the windows absorb it.
+# A request sent at the end of one window can arrive in the next one. Spans a little longer than the windows allow for it.
 _BURST_SPAN_S = 1.15
-
-
 _STEADY_SPAN_S = 60.25
-
-
 _STEADY_S = 60.0
 _SECOND_S = 1.0
 
-#: The moment that a window ends is known to a second, and to the way of the answer.
+#: Uncertainty of the end of a window: the header has whole seconds, and the answer takes time to arrive.
 _RESET_GRAIN_S = 2.5
 
-#: What an answer tells is as old as its way, and a request arrives as much later.
+#: Allowance for the time that an answer and the next request spend on the network.
 _UNSEEN_S = 1.0
 
-#: How long somebody else is believed to spend the same quota, after what they spent was last seen.
+#: How long another client is assumed to be active after its requests were last noticed.
 _BELIEVED_S = 150.0
 #: The same, where a refusal is all that was seen of them.
 _DOUBTED_S = 30.0
 
-#: How often a waiting thread looks again, for what headers may have told meanwhile.
-_LOOK_AGAIN_S = 0.25
+#: How often a waiting thread recalculates its wait, since headers may have changed it.
+_RECHECK_S = 0.25
 
-
-#: Only a spent daily quota asks for waits of this length.
+#: Only an exhausted daily quota asks for waits longer than this.
 _DAY_LIKE_S = 900
 
 
 def too_long(wait_s: float, message: str) -> RateLimited:
-    """The error for a wait that nobody sleeps through."""
+    """The error for a wait that Klaviyo asks for: of the daily quota, if it is longer than 15 minutes."""
     kind = DailyQuotaExhausted if wait_s > _DAY_LIKE_S else RateLimited
     return kind(message, retry_after_s=wait_s)
 
 
 class Bucket:
-    """The arithmetic of one endpoint's limits. Not thread-safe, no clock: `Governor` adds both.
+    """The arithmetic of one endpoint's limits. Not thread-safe and without a clock: `Governor` adds both.
 
-    Alone, requests go as fast as both limits let them. Beside somebody else, whose requests the headers count and the
-    log does not, they go evenly, at the pace that uses up what the other one leaves, or half of all if that is more:
-    bursts would collide, and so would the last requests of a minute.
+    With no other client, requests go as fast as both limits allow. While another client uses the same quota (its requests
+    are counted in the headers, but not in the log), requests are evenly spaced: at the pace that uses up what the other
+    client leaves, or at half of the limit if that is more. Bursts of two clients would collide, and so would their last
+    requests of a minute.
+
+    All times are seconds on the clock's monotonic scale.
+
+    Args:
+        rate: the limits to begin with; the headers of answers correct them.
+        chance: returns a random number from 0 to 1.
     """
 
     def __init__(self, rate: Rate, chance: Callable[[], float] = random.random) -> None:
@@ -70,19 +73,20 @@ class Bucket:
         self.in_flight = 0
         self._sent: list[float] = []
         self._blocked_until = 0.0
-        # When the last answers came, as far back as a second's count can reach.
+        # When the last answers came, as far back as the count of a second can reach.
         self._answers: deque[float] = deque()
-        # Of the steady window, as the last answer had it; None where answers tell of the second alone.
+        # State of the steady window according to the last answer, None where answers tell of the second only; `_foreign`
+        # counts the requests of other clients.
         self._remaining: int | None = None
         self._reset_at = 0.0
         self._answered_at = 0.0
         self._foreign = 0
         self._by_second = False
         self._noticed_at = self._seen_at = -math.inf
-        # Until when somebody else is believed to be there, and what they sent in the window before.
+        # Until when another client is assumed to be active, and its requests in the previous window.
         self._shared_until = 0.0
         self._foreign_before = 0
-        #: When the last request was due, had all gone evenly.
+        # When the last request was due by even spacing.
         self._paced_at = 0.0
 
     def wait_s(self, now: float) -> float:
@@ -94,22 +98,22 @@ class Bucket:
         shared = now < self._shared_until
         if self._remaining is not None and now >= self._reset_at:
             self._remaining = None
-            # Whoever else waited for the new window begins in this moment too.
+            # Another client that waited for the new window also begins now: a random part of a gap keeps us apart.
             self._paced_at = max(self._paced_at, now - self._gap_s(now) * self._chance())
         if shared:
             waits.append(self._paced_at + self._gap_s(now) - now)
         if self._remaining is not None:
-            # What somebody else has sent since, or sends until ours arrives.
+            # What other clients have sent since the answer, or will send until our request arrives.
             foreign = self._foreign_per_s(now) * (now - self._answered_at + _UNSEEN_S) if shared else 0.0
             if self._remaining - foreign < 1:
                 waits.append(self._reset_at - now)
         return max(0.0, *waits)
 
     def _foreign_per_s(self, now: float) -> float:
-        """How fast somebody else has been spending, over this window and the one before."""
+        """Requests a second of other clients, over this window and the previous one."""
         if self._by_second:
-            # A second's count shows that there is somebody, not how much of the minute they take: half of it at first,
-            # and less the longer nothing more is seen of them.
+            # The count of a second shows that there is another client, not how much of the minute it takes: assume half
+            # at first, and less the longer nothing more is seen of it.
             span_s = self._shared_until - self._noticed_at
             gone = min(1.0, (now - self._noticed_at) / span_s) if span_s > 0 else 1.0
             return self.steady / _STEADY_S / 2 * (1 - gone)
@@ -117,7 +121,7 @@ class Bucket:
         return (self._foreign_before + self._foreign) / (_STEADY_S + elapsed_s)
 
     def _gap_s(self, now: float) -> float:
-        """Seconds between two requests of ours that use up what the other one leaves until the window ends."""
+        """Seconds between two of our requests so that they use up what other clients leave until the window ends."""
         remaining, left_s = (self.steady, _STEADY_S)
         if self._remaining is not None:
             remaining, left_s = self._remaining, self._reset_at - now
@@ -127,7 +131,7 @@ class Bucket:
 
     def send(self, now: float) -> None:
         """Count a request that is about to be sent."""
-        # A pace that was not kept for want of a free thread is caught up with, within reason.
+        # Requests that were late because no thread was free are caught up with, by one second at most.
         self._paced_at = max(self._paced_at + self._gap_s(now), now - 1) if now < self._shared_until else now
         if len(self._sent) >= 2 * self.steady and self._sent[-self.steady] < now - 2 * _STEADY_S:
             del self._sent[: -self.steady]
@@ -137,7 +141,7 @@ class Bucket:
             self._remaining -= 1
 
     def answered(self, now: float, headers: Mapping[str, str], took_s: float = 0.0) -> None:
-        """Learn from an answer other than 429.
+        """Take the headers of an answer other than 429.
 
         `RateLimit-Limit` holds all limits, and first the one that `RateLimit-Remaining` and `-Reset` are about:
         `75, 75;w=1, 750;w=60` in nearly every live answer (the second), `750, 75;w=1, 750;w=60` in others (the minute).
@@ -176,26 +180,29 @@ class Bucket:
     def _learn_from_minute(self, now: float, remaining: int, reset_s: float) -> None:
         if now + reset_s > self._reset_at + _RESET_GRAIN_S:
             self._foreign_before = self._foreign
-        # What is in flight may or may not be counted in the answer: the cautious reading, until the next answer.
+        # Requests in flight may or may not be counted in this answer. Assume that they are not, until the next answer.
         self._remaining = remaining - self.in_flight
         self._reset_at = now + reset_s
         self._answered_at = now
-        # All that we sent since the window began, or may have begun.
+        # Our requests since the earliest moment at which the window can have begun.
         ours = len(self._sent) - bisect_left(self._sent, self._reset_at - _STEADY_S - _RESET_GRAIN_S)
         self._foreign = max(0, self.steady - remaining - ours)
         if self._foreign > self.steady / 100:
             self._notice(now)
 
     def refused(self, now: float, retry_after_s: float) -> None:
-        """A 429: nobody sends before the wait is over. The log keeps to the limits, so somebody else is there."""
+        """Take an answer 429: no request before the wait is over.
+
+        Our own requests keep to the limits, so another client must be active.
+        """
         self.in_flight -= 1
         self._notice(now)
         self._blocked_until = max(self._blocked_until, now + retry_after_s)
-        # Whoever sends evenly too would be met again after the next gap.
+        # With the same even spacing we would collide with the other client again: start at a random part of the gap.
         self._paced_at = max(self._paced_at, now + retry_after_s - self._gap_s(now) * self._chance())
 
     def failed(self) -> None:
-        """A request that got no answer."""
+        """Count a request that got no answer."""
         self.in_flight -= 1
 
     def _notice(self, now: float) -> None:
@@ -206,13 +213,13 @@ class Bucket:
 
 
 class Governor:
-    """Lets requests through, one bucket an endpoint, for all threads of one account.
+    """Makes the threads of one account wait for their turn, with one bucket for each endpoint and rate. Thread-safe.
 
     Args:
         clock: where time comes from.
-        max_wait_s: the longest wait that is slept through; a longer one raises.
+        max_wait_s: the longest wait to sleep through; a longer one raises.
         stop: set when the run ends early; ends every wait.
-        chance: 0 to 1, so that two who share a key don't keep meeting.
+        chance: returns a random number from 0 to 1, so that two clients with the same key do not stay in step.
     """
 
     def __init__(
@@ -226,14 +233,17 @@ class Governor:
         self._buckets: dict[str, Bucket] = {}
 
     def acquire(self, name: str, rate: Rate) -> Bucket:
-        """Wait for a place among the requests of one endpoint and take it.
+        """Wait until a request may be sent, and count it as sent.
+
+        Args:
+            name: of the bucket: the endpoint's path, a space, and what tells several buckets of it apart.
 
         Raises:
-            RateLimited: the wait is longer than `max_wait_s`.
+            RateLimited: the wait is longer than `max_wait_s`, or the run is ending.
         """
         with self._lock:
             bucket = self._buckets.setdefault(name, Bucket(rate, self._chance))
-        # One thread watches the clock for all that want the same: they would wake together, and all but one in vain.
+        # One thread at a time watches the clock: otherwise all would wake up together, and all but one wait again.
         with bucket.turn:
             while not self.stop.is_set():
                 with self._lock:
@@ -242,20 +252,23 @@ class Governor:
                     if wait_s <= 0:
                         bucket.send(now)
                         return bucket
-                # A minute's window always passes; only what Klaviyo asked for can be longer.
+                # The end of a steady window is always waited for. Only a wait that Klaviyo asks for can be longer.
                 if wait_s > max(self.max_wait_s, _STEADY_SPAN_S):
                     raise too_long(wait_s, f"{name.partition(' ')[0]} has to wait {wait_s:.0f} s")
-                self.clock.wait(min(wait_s, _LOOK_AGAIN_S), self.stop)
+                self.clock.wait(min(wait_s, _RECHECK_S), self.stop)
         raise RateLimited("the run is ending", retry_after_s=0)
 
     def answered(self, bucket: Bucket, headers: Mapping[str, str], took_s: float) -> None:
+        """As `Bucket.answered`, now."""
         with self._lock:
             bucket.answered(self.clock.monotonic(), headers, took_s)
 
     def refused(self, bucket: Bucket, retry_after_s: float) -> None:
+        """As `Bucket.refused`, now."""
         with self._lock:
             bucket.refused(self.clock.monotonic(), retry_after_s)
 
     def failed(self, bucket: Bucket) -> None:
+        """As `Bucket.failed`."""
         with self._lock:
             bucket.failed()

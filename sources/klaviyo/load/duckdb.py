@@ -1,8 +1,8 @@
-"""The DuckDB file: made so that it can hold packed JSON, loaded within bounds, and asked what it has already.
+"""DuckDB as the destination: compressed JSON columns, bounded memory, and the check whether rows can be appended.
 
-Packed with zstd, JSON loads faster and takes less space (`python -m benchmarks.steps`). Observed with DuckDB 1.5.6: a
-file without a compatibility version is one that DuckDB 1.0 can read, and a column that asks for zstd in it is not packed
-at all. Such files go on as they are.
+With zstd, JSON loads faster and takes less space (`python -m benchmarks.steps`). Observed with DuckDB 1.5.6: a file made
+without a compatibility version is readable by DuckDB 1.0, and a column with zstd in such a file is not compressed at
+all. Such files are used as they are.
 """
 
 from __future__ import annotations
@@ -22,48 +22,52 @@ from ..plan.plan import Plan
 from ..plan.state import SOURCE
 from ..windows import Window, intersection, union
 
-#: The first version of DuckDB that reads zstd, and the number of its storage in the header of a file.
+#: The first version of DuckDB that reads zstd, and the number of its storage format in the header of a file.
 _VERSION = "v1.2.0"
 _STORAGE = 65
 
-# A checksum, the magic bytes, the number.
+# The header of a file: 8 bytes of checksum, the magic bytes, the number of the storage format.
 _MAGIC, _NUMBER = slice(8, 12), slice(12, 20)
 
-#: How DuckDB loads, unless `[destination.warehouse.credentials.global_config]` says otherwise.
+#: DuckDB's settings for loading, unless `[destination.warehouse.credentials.global_config]` says otherwise.
 SETTINGS: Mapping[str, Any] = {
-    # Readers sort by a column; to keep the order of the file as well takes longer (`python -m benchmarks.steps`).
+    # Queries sort by a column anyway, and keeping the order of insertion takes longer (`python -m benchmarks.steps`).
     "preserve_insertion_order": False,
-    # Each thread holds that many row groups in memory, whatever the machine has; two keep up with Klaviyo's limits.
+    # Each thread holds this many row groups in memory, however much the machine has. Two threads keep up with Klaviyo's
+    # rate limits.
     "write_buffer_row_group_count": 1,
     "threads": 2,
-    # A merge deletes some rows of many row groups, and whenever a connection ends DuckDB writes up to a hundred of them
-    # anew. dlt ends several in a load, so one each time is enough to stay ahead of the deletes.
+    # A merge deletes a few rows from many row groups. Whenever a connection closes, DuckDB rewrites up to a hundred of
+    # these groups. dlt closes several connections in a load, so one group each time is enough to keep up.
     "max_vacuum_tasks": 1,
 }
 
 
 class PackedJson(DuckDbTypeMapper):
-    """dlt's types, with the JSON columns packed. Other texts are short, and slower to scan if they are."""
+    """dlt's types, with zstd for JSON columns. Other texts are short, and zstd would make them slower to scan."""
 
     def to_destination_type(self, column: TColumnSchema, table: PreparedTableSchema) -> str:
-        named = super().to_destination_type(column, table)
-        return f"{named} USING COMPRESSION zstd" if named == "JSON" else named
+        type_name = super().to_destination_type(column, table)
+        return f"{type_name} USING COMPRESSION zstd" if type_name == "JSON" else type_name
 
 
 def prepare(pipeline: dlt.Pipeline) -> None:
-    """Let a DuckDB file be loaded as this module says: packed where it can hold that; makes a new file."""
+    """Set a pipeline up for its DuckDB file: the settings above, and zstd if the file supports it.
+
+    Creates the file if there is none. Does nothing for other destinations.
+    """
     path, destination = duckdb_file(pipeline), pipeline.destination
     if path is None or destination is None:
         return
     if not path.exists():
         import duckdb
 
-        # What is wrong with the place is for dlt to say, which opens it next.
+        # If this fails, dlt reports the reason when it opens the file next.
         with suppress(duckdb.Error):
             duckdb.connect(str(path), config={"storage_compatibility_version": _VERSION}).close()
     if _packs(path):
         destination.caps_params["type_mapper"] = PackedJson
-    # As they are configured, for dlt to open connections by.
+    # The configured credentials with our settings; dlt opens its connections with them.
     credentials = DuckDbCredentials()
     credentials.update({name: value for name, value in _credentials(pipeline).items() if value is not None})
     credentials.global_config = {**SETTINGS, **(credentials.global_config or {})}
@@ -71,13 +75,14 @@ def prepare(pipeline: dlt.Pipeline) -> None:
 
 
 def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -> bool:
-    """Whether a report's rows may be appended: no row of the period to read is in the table or can be.
+    """Whether a report's rows may be appended: the table has no row in the windows to read.
 
-    The state alone is no proof: rows come before it when a run is killed, and a folder with what was to be taken back
-    may be wiped. And only in a DuckDB file is a load that failed one that left nothing.
+    The state alone does not prove that. If a run is killed, its rows can be in the table before its state is, and the
+    working folder with the load package to roll back may be deleted. Only a DuckDB file guarantees that a failed load
+    leaves no rows.
 
     Args:
-        loaded: the periods that the state has.
+        loaded: the coverage in the state.
     """
     cursor, column = plan.report.endpoint.cursor, plan.report.cursor_column
     inferred = plan.report.custom is not None and plan.report.custom.inferred
@@ -85,7 +90,7 @@ def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -
         plan.whole
         or inferred
         or plan.report.nested is not None
-        # Others write this table too.
+        # Other reports write to this table too.
         or plan.report.table is not None
         or cursor is None
         or not cursor.fixed
@@ -96,7 +101,7 @@ def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -
     windows = union(plan.windows)
     if intersection(windows, loaded) or duckdb_file(pipeline) is None:
         return False
-    # Not at the top: it imports DuckDB, which not every command needs.
+    # Imported here, since it imports DuckDB, which not every command needs.
     from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
     with pipeline.destination_client(*[SOURCE] if SOURCE in pipeline.schema_names else []) as client:
@@ -109,15 +114,15 @@ def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -
             return not exists
         moment = sql.escape_column_name(moment)
         within = " OR ".join([f"{moment} >= %s AND {moment} < %s"] * len(windows))
-        found = sql.execute_sql(
+        rows = sql.execute_sql(
             f"SELECT 1 FROM {sql.make_qualified_table_name(table)} WHERE {within} LIMIT 1",  # noqa: S608 - names are dlt's own, escaped
             *[bound for window in windows for bound in (window.start, window.end)],
         )
-    return not found
+    return not rows
 
 
 def duckdb_file(pipeline: dlt.Pipeline) -> Path | None:
-    """The DuckDB file that a pipeline loads into, whether it exists or not; None for any other destination."""
+    """The DuckDB file that a pipeline loads into, even if it does not exist yet; None for any other destination."""
     credentials = _credentials(pipeline)
     if type(credentials) is not DuckDbCredentials or credentials.external_conn() is not None:
         return None
@@ -130,6 +135,7 @@ def _credentials(pipeline: dlt.Pipeline) -> Any:
 
 
 def _packs(path: Path) -> bool:
+    """Whether the storage format of a file supports zstd."""
     with suppress(OSError), path.open("rb") as file:
         header = file.read(_NUMBER.stop)
         return header[_MAGIC] == b"DUCK" and int.from_bytes(header[_NUMBER], "little") >= _STORAGE

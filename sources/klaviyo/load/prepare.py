@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from ..catalog.report import Report
@@ -170,6 +171,10 @@ class Run:
             waiting, self._waiting = self._waiting, []
             if waiting:
                 self._engine.start(self._plans[name] for name in waiting)
+
+    def server_now(self) -> datetime:
+        """What time it is at Klaviyo, aware UTC, as far as its answers have told."""
+        return self._engine.server_now()
 
     def handle(self, name: str) -> Handle:
         """The handle of a report that was started."""

@@ -1,7 +1,7 @@
-"""Brings a pipeline that was killed back to where dlt can go on.
+"""Repairs the working folder and the tables of a pipeline after a run was killed.
 
-A kill can hit any step of a load package. Most of what it leaves dlt resumes by itself; what is mended here was seen,
-with dlt 1.31.0, to wedge every later run or to load rows twice.
+A kill can hit any step of a load package. dlt resumes most of them by itself. The cases repaired here were observed with
+dlt 1.31.0: each of them blocked all later runs or loaded rows twice.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ log = logging.getLogger("klaviyo")
 
 
 def heal(working_dir: Path) -> None:
-    """Make a pipeline's working folder consistent. To be called before `dlt.pipeline`, which already reads it."""
+    """Make a pipeline's working folder consistent. Call it before `dlt.pipeline`, which already reads the folder."""
     normalize, load = working_dir / "normalize", working_dir / "load"
-    # A schema saved by half: dlt takes its random name for a schema and fails in every sync.
+    # A schema that was only half saved: dlt takes the random name of the file for a schema, and every sync fails.
     for file in (working_dir / "schemas").glob("*"):
         if not file.name.endswith(".schema.json"):
             file.unlink()
-    # Extracts that died before they were complete: dlt never looks at them again, they only take space.
+    # Incomplete extracts: dlt never looks at them again, they only take space.
     for folder in normalize.glob("*"):
         if folder.is_dir() and folder.name != "extracted":
             shutil.rmtree(folder)
@@ -36,19 +36,19 @@ def heal(working_dir: Path) -> None:
         shutil.rmtree(load / "new")
         (load / "new").mkdir()
     for package in (normalize / "extracted").glob("*"):
-        # In both places: normalizing died before it dropped its input, and would now run into its own output.
-        # Without a schema: it died while dropping it.
+        # In both places: the kill hit normalize before it deleted its input. The next run would collide with its output.
+        # Without a schema: the kill hit normalize while it deleted its input.
         moved_on = any((load / place / package.name).exists() for place in ("normalized", "loaded"))
         if moved_on or not (package / "schema.json").exists():
             shutil.rmtree(package)
     for package in (load / "normalized").glob("*"):
-        # Loaded and marked so, but not moved away: dlt refuses to load it again, for ever.
+        # Loaded and marked as completed, but not moved: dlt would fail on it in every run.
         if (package / PackageStorage.PACKAGE_COMPLETED_FILE_NAME).exists():
             shutil.rmtree(package)
 
 
 def recover(pipeline: dlt.Pipeline) -> None:
-    """Load what a killed run left behind, and take the destination's state. To be called before planning."""
+    """Load the pending packages of a killed run, and restore the state from the destination. Call it before planning."""
     pipeline.sync_destination()
     if not pipeline.has_pending_data:
         return
@@ -56,18 +56,18 @@ def recover(pipeline: dlt.Pipeline) -> None:
     while pipeline.has_pending_data:
         purge(pipeline)
         pipeline.run()
-    # Killed between the commit and the local state: the package just loaded carries the newer one.
+    # If the kill came between the commit and the local state, the package just loaded has the newer state.
     pipeline.sync_destination()
 
 
 def purge(pipeline: dlt.Pipeline) -> None:
-    """Delete the rows of data jobs that may have been written but are not known to be complete.
+    """Delete the rows of data jobs that were started and are not known to be complete.
 
     dlt runs such a job again, which would double its rows in the table or, for merges and replaces, in the staging
-    table. Where a setting of dlt's cuts a table into several files, all of them are loaded again: rows know their load,
-    not their file.
+    table. Where a setting of dlt splits a table into several files, all of them are loaded again, since a row has the id
+    of its load but not of its file.
     """
-    # dlt has no public door to the files of a pending package.
+    # dlt has no public API for the files of a pending package.
     packages = pipeline._get_load_storage().normalized_packages
     for load_id in pipeline.list_normalized_load_packages():
         schema = packages.load_schema(load_id)
@@ -75,7 +75,8 @@ def purge(pipeline: dlt.Pipeline) -> None:
             job = ParsedLoadJobFileName.parse(path)
             if job.file_format == "sql" or packages.load_pending_transition(load_id, Path(path).name) is not None:
                 continue
-            # Of the package's own schema: the pipeline's may merge by now what this package appends.
+            # With the package's own schema: in the pipeline's, the write disposition may have changed from append to
+            # merge since.
             with pipeline._get_destination_clients(schema)[0] as client:
                 if not isinstance(client, WithSqlClient):
                     continue

@@ -19,7 +19,7 @@ from ..decode.tables import without_nuls
 from ..extract.engine import Handle
 from ..plan import state
 from ..plan.plan import Disposition, Plan, fingerprint
-from ..windows import BEGINNING, EVERYTHING, Window, union
+from ..windows import BEGINNING, EVERYTHING, Window, union, until
 from .package import Package
 from .prepare import Run
 
@@ -164,12 +164,15 @@ class _Writer:
         if taken.needs_merge:
             # Don't save coverage yet: it counts rows still buffered for the next merge package.
             return
-        loaded, covered = state.covered(self._state, plan.loaded_by), taken.covered or []
+        # Stored and new coverage never lies in the future, whatever this machine's clock says: what Klaviyo gets until
+        # then would never be read.
+        now = self._run.server_now()
+        loaded, covered = state.covered(self._state, plan.loaded_by), until(taken.covered or [], now)
         if query is not None:
             state.remember_analytics(self._state, query, self._run.began, handle.requests)
         # A period that is read again and was not reached is left to the next run. If nothing new was covered, the
         # lookback of the next run reaches as far back anyway, and the high-water mark stays where it was.
-        if first or union([*loaded, *covered]) != loaded:
+        if first or until(loaded, now) != loaded or union([*loaded, *covered]) != loaded:
             state.remember(self._state, covered, plan.loaded_by)
         self._note()
         handle.output.loaded = taken.ended
@@ -196,7 +199,7 @@ class _Writer:
         if plan.report.is_windowed:
             everything = list(plan.windows) == [EVERYTHING]
             whole = [Window(BEGINNING, plan.settings.end)] if everything else plan.windows
-            state.remember(self._state, whole, plan.report.dated_by)
+            state.remember(self._state, until(whole, self._run.server_now()), plan.report.dated_by)
         self._note()
 
     def _note(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run would read, from what the destination remembers. Nothing is loaded, and Klaviyo is not asked."""
+"""Plans without a run: reads the state that the destination stores, and loads nothing. No request is sent to Klaviyo."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from .duckdb import duckdb_file
 
 
 def plan(pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None = None) -> list[Plan]:
-    """What a run would read of each report."""
-    return plan_all(settings, _remembered(pipeline), (clock or SystemClock()).now())
+    """The plan of each report, as a run that begins now would make it."""
+    return plan_all(settings, _current_state(pipeline), (clock or SystemClock()).now())
 
 
-def _remembered(pipeline: dlt.Pipeline) -> Mapping[str, Any]:
-    """The state that a run would go on from."""
+def _current_state(pipeline: dlt.Pipeline) -> Mapping[str, Any]:
+    """The state that a run would continue from."""
     file = duckdb_file(pipeline)
     if file is not None and not file.exists():
-        # Nothing is loaded, and asking dlt would make one.
+        # Nothing is loaded yet, and dlt's sync would create the file.
         return {}
     stored = None if file is None else _stored(pipeline, file)
-    # A newer one waits here to be loaded, since a run was killed. What counts then, or where there is none, dlt knows.
+    # After a kill, the local state can be newer than the stored one, and still be pending. dlt decides then, and where
+    # the file has no state.
     if stored is None or stored["_state_version"] < pipeline.state["_state_version"]:
         pipeline.sync_destination()
         return pipeline.state
@@ -37,12 +38,13 @@ def _remembered(pipeline: dlt.Pipeline) -> Mapping[str, Any]:
 
 
 def _stored(pipeline: dlt.Pipeline, file: Path) -> Mapping[str, Any] | None:
-    """The state in a DuckDB file, or None where the file does not tell.
+    """The state in a DuckDB file; None where it cannot be read.
 
-    Asked without binding a value: for the first one DuckDB imports pandas, and pandas Arrow, which takes longer than all
-    else that a plan does. dlt's own connection binds some before it is open. Others may read the file meanwhile.
+    The query binds no value: for the first bound value DuckDB imports pandas, and pandas imports Arrow, which takes
+    longer than the rest of a plan. dlt's own connection binds values while it is opened. The read-only connection lets
+    other programs read the file at the same time.
     """
-    # Not at the top: it is not every destination's.
+    # Imported here, since other destinations do not need it.
     import duckdb
 
     client = pipeline.destination_client()
@@ -51,13 +53,13 @@ def _stored(pipeline: dlt.Pipeline, file: Path) -> Mapping[str, Any] | None:
     sql, schema = client.sql_client, client.schema
     states, loads = map(sql.make_qualified_table_name, (schema.state_table_name, schema.loads_table_name))
     name = client.capabilities.escape_literal(pipeline.pipeline_name)
-    # What dlt asks in `get_stored_state`.
+    # The query of dlt's `get_stored_state`.
     query = (
         f"SELECT state FROM {states} JOIN {loads} ON load_id = _dlt_load_id WHERE pipeline_name = {name} "  # noqa: S608 - names are dlt's own, escaped
         "AND status = 0 ORDER BY load_id DESC LIMIT 1"
     )
-    # What is wrong with the file, or not in it, is for dlt to say.
+    # If this fails, dlt's sync reports the reason.
     with suppress(duckdb.Error), duckdb.connect(str(file), read_only=True) as connection:
-        found = connection.execute(query).fetchone()
-        return None if found is None else decompress_state(found[0])
+        row = connection.execute(query).fetchone()
+        return None if row is None else decompress_state(row[0])
     return None

@@ -1,8 +1,8 @@
-"""How much of a quota a day one run may spend. Pure.
+"""How many requests of a daily quota one run may send. Pure.
 
-Nobody knows when Klaviyo's day begins: what was spent in the last 24 hours is never more than the quota, whenever that
-is. A run spends what has come free since the last one, so that every run of a day has its share, whether there is one
-a day or one an hour; what it cannot read is left to the next.
+It is not known when Klaviyo's day begins, so the requests of any 24 hours stay within the quota. A run gets a share in
+proportion to the time since the last run: each run has its share, whether there is one run a day or one an hour. What a
+run cannot read is left to the next one.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ from datetime import datetime, timedelta
 
 DAY = timedelta(days=1)
 
-#: The share of a run that nobody knows a predecessor of: that of a scheduler that runs every hour.
+#: The least share of a run, also of the first one: that of a scheduler that runs every hour.
 _RUNS_A_DAY = 24
 
-
-#: When runs began, and how many requests each of them sent.
+#: When each run began, aware UTC, and how many requests it sent.
 Spent = Sequence[tuple[datetime, int]]
 
 
 def recent(spent: Spent, now: datetime) -> list[tuple[datetime, int]]:
-    """What still counts: the runs of the last 24 hours."""
+    """The runs of the last 24 hours, which still count against the quota."""
     return [(began, requests) for began, requests in spent if began > now - DAY]
 
 
 def share(quota: int, spent: Spent, now: datetime) -> int:
-    """The requests that a run may send which begins now, 0 or more."""
+    """How many requests a run that begins now may send, 0 or more.
+
+    Args:
+        quota: requests a day.
+    """
     left = quota - sum(requests for _, requests in recent(spent, now))
     since = now - max((began for began, _ in spent), default=now)
     fair = max(quota // _RUNS_A_DAY, int(quota * min(since / DAY, 1.0)))

@@ -1,4 +1,4 @@
-"""Events of chosen metrics as reports of their own: which ones a pattern names, and what each is called. Pure."""
+"""Events of chosen metrics as reports of their own: which metrics the patterns match, and the name of each report. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from dataclasses import replace
 from ..catalog.model import EventMetric, Variant
 from ..catalog.report import Report
 
-#: With the longest beginning and an id below the 63 characters of Postgres.
+#: The most characters of a metric's name in a table name. With the longest prefix and an id, the table name then stays
+#: within the 63 characters of Postgres.
 _LONGEST_WORDS = 38
 
 
@@ -24,28 +25,29 @@ def chosen(
     known: Mapping[str, EventMetric],
     taken: Collection[str],
 ) -> tuple[list[Report], list[str]]:
-    """One report for each metric that a pattern names, and the patterns that name none.
+    """One report for each metric that matches a pattern, and the patterns that no metric matches.
 
     Args:
-        ids: name -> ids of the metrics of that name.
-        split: whether each has a table of its own.
-        known: name of a report -> its metric, of those that were chosen before: they keep their names, and stay chosen
-            by the names that they had.
+        ids: name -> ids of the metrics with that name.
+        patterns: names of metrics; a `*` stands for any text.
+        split: whether each metric has a table of its own.
+        known: name of a report -> its metric, for metrics that were chosen in earlier runs. Their reports keep their
+            names, and patterns still match the names that these metrics had before they were renamed.
         taken: names of other reports.
     """
-    beginning = report.name if split else f"{report.name}_of"
-    kept = {metric.id: (name, metric) for name, metric in known.items() if _is_named(name, beginning, report.name)}
-    found: dict[str, EventMetric] = {}
-    named: set[str] = set()
-    for name, metric_id in sorted((name, one) for name, same in ids.items() for one in same):
+    prefix = report.name if split else f"{report.name}_of"
+    kept = {metric.id: (name, metric) for name, metric in known.items() if _has_prefix(name, prefix, report.name)}
+    metrics: dict[str, EventMetric] = {}
+    matched: set[str] = set()
+    for name, metric_id in sorted((name, metric_id) for name, ids_of_name in ids.items() for metric_id in ids_of_name):
         earlier = kept[metric_id][1].names if metric_id in kept else ()
-        names = tuple(dict.fromkeys([*(one for one in earlier if one != name), name]))
-        matching = {pattern for pattern in patterns if any(matches(pattern, one) for one in names)}
+        names = tuple(dict.fromkeys([*(other for other in earlier if other != name), name]))
+        matching = {pattern for pattern in patterns if any(matches(pattern, other) for other in names)}
         if matching:
-            named |= matching
-            found[metric_id] = EventMetric(metric_id, names)
+            matched |= matching
+            metrics[metric_id] = EventMetric(metric_id, names)
     tables = {metric_id: name for metric_id, (name, _) in kept.items()}
-    tables |= _tables(beginning, [one for one in found.values() if one.id not in kept], {*taken, *known})
+    tables |= _tables(prefix, [metric for metric in metrics.values() if metric.id not in kept], {*taken, *known})
     made = [
         replace(
             of_metrics(report, [metric.id]),
@@ -55,13 +57,13 @@ def chosen(
             event_metric=metric,
             by_metric=False,
         )
-        for metric in sorted(found.values(), key=lambda metric: tables[metric.id])
+        for metric in sorted(metrics.values(), key=lambda metric: tables[metric.id])
     ]
-    return made, [pattern for pattern in patterns if pattern not in named]
+    return made, [pattern for pattern in patterns if pattern not in matched]
 
 
 def of_metrics(report: Report, ids: Sequence[str]) -> Report:
-    """The report with the ids of metrics in its filters: one chain of requests for each."""
+    """The report with one variant for each metric (and variant of its endpoint), filtered by the metric's id."""
     endpoint = report.endpoint
     variants = tuple(
         Variant(",".join(filter(None, (f'equals(metric_id,"{metric}")', variant.filter))), variant.context)
@@ -72,38 +74,40 @@ def of_metrics(report: Report, ids: Sequence[str]) -> Report:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a name is meant; a `*` stands for any text, and case counts for nothing."""
+    """Whether a pattern matches a name. A `*` stands for any text; case is ignored."""
     parts = ".*".join(re.escape(part) for part in pattern.split("*"))
     return re.fullmatch(parts, name, re.IGNORECASE | re.DOTALL) is not None
 
 
-def _is_named(name: str, beginning: str, report: str) -> bool:
-    """Whether a report of a metric is one of those with this beginning."""
+def _has_prefix(name: str, prefix: str, report: str) -> bool:
+    """Whether the name of a metric's report was made with this prefix: `events` or `events_of`."""
     in_one_table = name.startswith(f"{report}_of_")
-    return in_one_table if beginning != report else not in_one_table
+    return in_one_table if prefix != report else not in_one_table
 
 
-def _tables(beginning: str, metrics: Sequence[EventMetric], taken: Collection[str]) -> dict[str, str]:
-    """Id of a metric -> the name that its report gets for good: its own in snake case, where nothing else has that."""
+def _tables(prefix: str, metrics: Sequence[EventMetric], taken: Collection[str]) -> dict[str, str]:
+    """Id of a metric -> the permanent name of its report: prefix and metric's name in snake case, with its id where that
+    is not unique."""
     words = {metric.id: _words(metric.names[-1]) for metric in metrics}
     shared = Counter(words.values())
-    used, found = {*taken}, {}
+    used, tables = {*taken}, {}
     for metric in sorted(metrics, key=lambda metric: metric.id):
         text = words[metric.id]
-        # A beginning that stands for the other kind of report is as good as taken.
+        # `events` and a metric "of …" would make a name with the prefix `events_of`, which has another meaning.
         unclear = not text or shared[text] > 1 or len(text) > _LONGEST_WORDS or text.startswith("of_")
-        name = f"{beginning}_{text}"
+        name = f"{prefix}_{text}"
         if unclear or name in used:
             by_id = re.sub(r"[^a-z0-9]", "", metric.id.lower()) or "x"
-            name = "_".join(filter(None, (beginning, text[:_LONGEST_WORDS].strip("_").removeprefix("of_"), by_id)))
+            name = "_".join(filter(None, (prefix, text[:_LONGEST_WORDS].strip("_").removeprefix("of_"), by_id)))
         if name in used:
-            # Ids differ in case alone.
+            # Two ids differ in case only.
             name = f"{name}_{hashlib.sha256(metric.id.encode()).hexdigest()[:8]}"
         used.add(name)
-        found[metric.id] = name
-    return found
+        tables[metric.id] = name
+    return tables
 
 
 def _words(name: str) -> str:
+    """A name in snake case, ASCII only; empty where nothing is left."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")

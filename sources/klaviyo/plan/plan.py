@@ -14,7 +14,7 @@ from ..calendar import Interval, cut, own_day
 from ..catalog.report import Report
 from ..catalog.reports import reports
 from ..config.settings import VISIBILITY_LAG, ReportSettings, Settings
-from ..windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
+from ..windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union, until
 from ..windows import plan as chunks
 from . import state
 from .daily_quota import share
@@ -22,6 +22,8 @@ from .event_metrics import chosen
 
 #: How far back an analytics report goes that is to read everything without a start date.
 _WITHOUT_A_START = timedelta(days=365)
+#: How far the clocks of two machines that load the same pipeline may be apart.
+_CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 class Disposition(Enum):
@@ -120,7 +122,7 @@ def plan_analytics(
     most_requests = None if quota is None else share(quota, state.spent(resource_state), now)
     query = replace(query, zone=zone, most_requests=most_requests)
     settings = replace(settings, start=start, end=end, analytics=query)
-    loaded = state.covered(resource_state, query.signature)
+    loaded = _trusted(state.covered(resource_state, query.signature), now)
     if start >= end:
         return Plan(report, settings, [], loaded, False)
     period = Window(start, end)
@@ -196,11 +198,21 @@ def plan_again(
     """
     if settings.analytics is not None:
         return plan_analytics(report, settings, resource_state, zone or state.zone(resource_state) or "UTC", now)
-    loaded = union([*state.covered(resource_state, Selection(report, settings).loaded_by), *inherited])
+    stored = state.covered(resource_state, Selection(report, settings).loaded_by)
+    loaded = _trusted([*stored, *inherited], now)
     if differs(report, resource_state) and not anew:
         # The definition changed without a planned replace: re-read and merge.
         loaded = []
     return plan_report(report, settings, loaded, anew=anew)
+
+
+def _trusted(stored: Sequence[Window], now: datetime) -> list[Window]:
+    """The stored coverage, as far as it can be true.
+
+    A version before 0.2.0 stored a period that was not over yet where the machine's clock was ahead. Nobody knows how far
+    it was really read, so all of it is read again.
+    """
+    return until([window for window in union(stored) if window.end <= now + _CLOCKS_DIFFER], now)
 
 
 def fingerprint(report: Report) -> str:

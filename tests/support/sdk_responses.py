@@ -1,0 +1,108 @@
+"""Which response of Klaviyo's official SDK each report is read from, by the name of its model.
+
+`tests/sdk/test_contracts.py` holds the columns of every report against it. Analytics reports have none: the SDK leaves
+their numbers untyped.
+"""
+
+from __future__ import annotations
+
+#: Report -> response. For resources read by include, the response of their own endpoint.
+_RESPONSES = {
+    "accounts": "GetAccountResponseCollection",
+    "campaign_messages": "GetCampaignMessageResponseCollectionCompoundDocument",
+    "campaign_recipient_estimations": "GetCampaignRecipientEstimationResponse",
+    "campaigns": "GetCampaignResponseCollectionCompoundDocument",
+    "catalog_categories": "GetCatalogCategoryResponseCollection",
+    "catalog_category_bulk_create_jobs": "GetCatalogCategoryCreateJobResponseCollectionCompoundDocument",
+    "catalog_category_bulk_delete_jobs": "GetCatalogCategoryDeleteJobResponseCollection",
+    "catalog_category_bulk_update_jobs": "GetCatalogCategoryUpdateJobResponseCollectionCompoundDocument",
+    "catalog_category_items": "GetCatalogCategoryItemsRelationshipsResponseCollection",
+    "catalog_item_bulk_create_jobs": "GetCatalogItemCreateJobResponseCollectionCompoundDocument",
+    "catalog_item_bulk_delete_jobs": "GetCatalogItemDeleteJobResponseCollection",
+    "catalog_item_bulk_update_jobs": "GetCatalogItemUpdateJobResponseCollectionCompoundDocument",
+    "catalog_items": "GetCatalogItemResponseCollectionCompoundDocument",
+    "catalog_variant_bulk_create_jobs": "GetCatalogVariantCreateJobResponseCollectionCompoundDocument",
+    "catalog_variant_bulk_delete_jobs": "GetCatalogVariantDeleteJobResponseCollection",
+    "catalog_variant_bulk_update_jobs": "GetCatalogVariantUpdateJobResponseCollectionCompoundDocument",
+    "catalog_variants": "GetCatalogVariantResponseCollection",
+    "conversations": "GetConversationResponseCollection",
+    "coupon_code_bulk_create_jobs": "GetCouponCodeCreateJobResponseCollectionCompoundDocument",
+    "coupon_codes": "GetCouponCodeResponseCollectionCompoundDocument",
+    "coupons": "GetCouponResponseCollection",
+    "custom_metrics": "GetCustomMetricResponseCollectionCompoundDocument",
+    "data_sources": "GetDataSourceResponseCollection",
+    "events": "GetEventResponseCollectionCompoundDocument",
+    "flow_actions": "GetFlowActionEncodedResponseCollection",
+    "flow_definitions": "GetFlowV2ResponseCompoundDocument",
+    "flow_messages": "GetFlowMessageEncodedResponseCollection",
+    "flows": "GetFlowResponseCollectionCompoundDocument",
+    "form_definitions": "GetEncodedFormResponse",
+    "form_versions": "GetFormVersionResponseCollection",
+    "forms": "GetFormResponseCollection",
+    "images": "GetImageResponseCollection",
+    "list_profile_counts": "GetListRetrieveResponseCompoundDocument",
+    "list_profiles": "GetListMemberResponseCollection",
+    "list_suppressions": "GetProfileResponsePluralConversationsCollectionCompoundDocument",
+    "lists": "GetListListResponseCollectionCompoundDocument",
+    "mapped_metrics": "GetMappedMetricResponseCollectionCompoundDocument",
+    "metric_properties": "GetMetricPropertyResponseCollection",
+    "metrics": "GetMetricResponseCollectionCompoundDocument",
+    "object_ingestion_logs": "GetIngestionLogResponseCollectionCompoundDocument",
+    "object_records": "GetObjectRecordResponseCollection",
+    "object_schema_profile_relations": "GetObjectSchemaProfileObjectSchemasRelationshipsResponseCollection",
+    "object_schema_relations": "GetObjectSchemaSchemasRelationshipsResponseCollection",
+    "object_schemas": "GetObjectSchemaResponseCollection",
+    "object_type_profile_relations": "GetObjectTypeProfileObjectTypesRelationshipsResponseCollection",
+    "object_type_relations": "GetObjectTypeTypesRelationshipsResponseCollection",
+    "object_types": "GetObjectTypeResponseCollectionCompoundDocument",
+    "profile_bulk_import_job_errors": "GetImportErrorResponseCollection",
+    "profile_bulk_import_job_lists": "GetProfileBulkImportJobListsRelationshipsResponseCollection",
+    "profile_bulk_import_job_profiles": "GetProfileBulkImportJobProfilesRelationshipsResponseCollection",
+    "profile_bulk_import_jobs": "GetProfileImportJobResponseCollectionCompoundDocument",
+    "profile_segments": "GetSegmentMemberResponseCollection",
+    "profile_suppression_bulk_create_jobs": "GetBulkProfileSuppressionsCreateJobResponseCollection",
+    "profile_suppression_bulk_delete_jobs": "GetBulkProfileSuppressionsRemoveJobResponseCollection",
+    "profiles": "GetProfileResponsePluralConversationsCollectionCompoundDocument",
+    "push_tokens": "GetPushTokenResponseCollectionCompoundDocument",
+    "reviews": "GetReviewResponseDTOCollectionCompoundDocument",
+    "segment_profile_counts": "GetSegmentRetrieveResponseCompoundDocument",
+    "segment_profiles": "GetSegmentMemberResponseCollection",
+    "segments": "GetSegmentListResponseCollectionCompoundDocument",
+    "source_mappings": "GetSourceMappingResponse",
+    "subscriptions": "GetProfileResponsePluralConversationsCollectionCompoundDocument",
+    "suppressions": "GetProfileResponsePluralConversationsCollectionCompoundDocument",
+    "tag_groups": "GetTagGroupResponseCollection",
+    "tags": "GetTagResponseCollectionCompoundDocument",
+    "templates": "GetTemplateDndResponseCollection",
+    "tracking_settings": "GetTrackingSettingResponseCollection",
+    "universal_content": "GetUniversalContentResponseCollection",
+    "web_feeds": "GetWebFeedResponseCollection",
+    "webhook_topics": "GetWebhookTopicResponseCollection",
+    "webhooks": "GetWebhookResponseCollectionCompoundDocument",
+}
+#: Revision -> report -> response, where one revision calls it otherwise or alone has it.
+_RESPONSES_OF: dict[str, dict[str, str]] = {
+    "2026-10-15": {
+        "billing_usage": "GetBillingUsageResponseCollection",
+        "brand_buttons": "GetBrandButtonResponseCollection",
+        "brand_colors": "GetBrandColorResponseCollection",
+        "brand_email_defaults": "GetBrandEmailDefaultResponseCollectionCompoundDocument",
+        "brand_logos": "GetBrandLogoResponseCollectionCompoundDocument",
+        "brand_social_groups": "GetBrandSocialGroupResponseCollection",
+        "brand_voices": "GetBrandVoiceResponse",
+        "campaign_audiences": "GetAudienceResponseCollection",
+        "campaign_messages": "GetMessageResponseCollectionCompoundDocument",
+        "campaign_variations": "GetVariationResponseCollection",
+        "campaigns": "GetOmniCampaignResponseCollectionCompoundDocument",
+        "text_messaging_configurations": "GetTextMessagingConfigurationResponse",
+        "text_messaging_sender_registrations": "GetTextMessagingSenderRegistrationResponse",
+        "text_messaging_senders": "GetTextMessagingSenderResponseCollectionCompoundDocument",
+        "translations": "GetTranslationListResponseCollectionCompoundDocument",
+        "universal_content": "GetUniversalContentResponseV1Collection",
+    },
+}
+
+
+def responses(revision: str) -> dict[str, str]:
+    """Report -> response, as the SDK of a revision calls it."""
+    return _RESPONSES | _RESPONSES_OF.get(revision, {})
