@@ -1,10 +1,12 @@
 """Klaviyo as a dlt source: profiles, events, campaigns, flows, lists, segments and the rest, flat and typed.
 
     import dlt
-    from dlt_klaviyo import klaviyo
+    from dlt_klaviyo import sync
 
     pipeline = dlt.pipeline("klaviyo", destination="duckdb", dataset_name="klaviyo_data")
-    pipeline.run(klaviyo(reports=["events"], start_date="2026-01-01"))
+    sync(pipeline, reports=["events"], start_date="2026-01-01")
+
+`sync` loads in packages and goes on after a kill; `pipeline.run(klaviyo(...))` is for pipelines that do more with the rows.
 
 In a clone the package is called `sources.klaviyo`, and after `dlt init` it is called `klaviyo`.
 """
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from .errors import KlaviyoError
     from .load.rows import filter_rows, map_rows
     from .load.source import klaviyo, klaviyo_report
+    from .load.sync import sync
 
-__all__ = ["KlaviyoError", "filter_rows", "klaviyo", "klaviyo_report", "map_rows"]
+__all__ = ["KlaviyoError", "filter_rows", "klaviyo", "klaviyo_report", "map_rows", "sync"]
 
 _MODULES = {
     "KlaviyoError": "errors",
@@ -26,6 +29,7 @@ _MODULES = {
     "klaviyo": "load.source",
     "klaviyo_report": "load.source",
     "map_rows": "load.rows",
+    "sync": "load.sync",
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import dlt
 from dlt.common.configuration import resolve_configuration
-from dlt.common.destination import Destination
+from dlt.common.destination import AnyDestination, Destination
 from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.pipeline.configuration import PipelineConfiguration
 
@@ -53,18 +54,25 @@ def open_pipeline(
     )
 
 
-def _destination(reference: Any, name: str | None) -> Any:
-    """A destination that replaces and merges in one transaction."""
+def _destination(reference: Any, name: str | None) -> AnyDestination:
     if reference in (None, "duckdb", DEFAULT_DESTINATION):
         # A file named like the dataset makes DuckDB's names ambiguous; dlt's tools find the file by this name again.
-        # Without the last argument dlt runs delete and insert of a merge as two transactions on DuckDB.
-        return dlt.destinations.duckdb(
-            destination_name=name or DEFAULT_DESTINATION,
-            replace_strategy="insert-from-staging",
-            supports_transactions=True,
-        )
+        reference, name = "duckdb", name or DEFAULT_DESTINATION
     options: dict[str, Any] = {"destination_name": name} if name else {}
     made: Any = Destination.from_reference(str(reference), **options)
+    return in_one_transaction(made)
+
+
+def in_one_transaction(destination: AnyDestination) -> AnyDestination:
+    """A copy of a destination that merges and replaces in one transaction, where it can.
+
+    Whatever its owner has set stays.
+    """
+    made = copy(destination)
+    made.config_params, made.caps_params = {**destination.config_params}, {**destination.caps_params}
     if "insert-from-staging" in (made.capabilities().supported_replace_strategies or ()):
-        made = Destination.from_reference(str(reference), replace_strategy="insert-from-staging", **options)
+        made.config_params.setdefault("replace_strategy", "insert-from-staging")
+    if isinstance(made, dlt.destinations.duckdb):
+        # Without it dlt runs delete and insert of a merge as two transactions on DuckDB.
+        made.caps_params.setdefault("supports_transactions", True)
     return made

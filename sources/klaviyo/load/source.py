@@ -35,9 +35,13 @@ TUNING = DEFAULT
 
 @configspec
 class _Scaffold(BaseConfiguration):
-    """What `dlt init` writes into the user's `secrets.toml`. The settings themselves are read by `config`."""
+    """What `dlt init` writes into the user's `secrets.toml` and `config.toml`, to be filled in there.
+
+    The settings themselves are read by `config`.
+    """
 
     api_key: TSecretStrValue = None  # type: ignore[assignment]
+    start_date: str = None  # type: ignore[assignment]
 
 
 @dlt.source(name=SOURCE, section=SOURCE, spec=BaseConfiguration, max_table_nesting=0)
