@@ -197,7 +197,7 @@ def configuration() -> str:
         HEADER,
         "# Configuration",
         "",
-        "A setting can be given in several places. The first one that has it counts:",
+        "A setting can be given in several places. The first place of this list that has it wins:",
         "",
         "1. a flag of the command line: `--start-date`",
         "2. an argument of `klaviyo()`: `start_date=`",
@@ -460,6 +460,8 @@ def _requests(report: Report) -> list[str]:
         if made := predefined(revision).get(report.name):
             method = "POST" if made.endpoint.analytics else "GET"
             text = f"`{method} {made.endpoint.path}`, {_limits(made.rate)}; {_how(made)}"
+            if made.lookup:
+                text += f" (`GET {made.lookup.endpoint.path}`, {_limits(made.lookup.endpoint.rate)})"
             told.setdefault(text, []).append(revision)
     if len(told) == 1:
         return [f"- Endpoint: {text}" for text in told]
@@ -474,7 +476,7 @@ def _only(report: Report) -> str:
 
 def _limits(rate: Rate) -> str:
     daily = f", {rate.daily} a day" if rate.daily else ""
-    return f"{rate.burst} requests a second and {rate.steady} a minute{daily}"
+    return f"{rate.burst} {'request' if rate.burst == 1 else 'requests'} a second and {rate.steady} a minute{daily}"
 
 
 def _how(report: Report) -> str:
