@@ -34,8 +34,8 @@ decode_any = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
-# Structs here are never part of a reference cycle, hence gc=False. The garbage collector would otherwise walk every page
-# several times while it is decoded, which took much of the time.
+# Structs here are never part of a reference cycle, hence gc=False. The garbage collector would otherwise walk every
+# page several times while it is decoded, which took much of the time.
 
 
 class Ref(msgspec.Struct, gc=False):
@@ -117,9 +117,9 @@ _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|
 def mended(page: bytes) -> tuple[bytes, int]:
     """The page with all text valid Unicode, and how many characters were replaced.
 
-    Python, and so Klaviyo, writes half an emoji (from a text cut at a maximum length) as a lone surrogate. That is not a
-    valid character, and decoders and warehouses reject the whole document because of it. Lone surrogates and bytes that
-    are not UTF-8 become U+FFFD.
+    Python, and so Klaviyo, writes half an emoji (from a text cut at a maximum length) as a lone surrogate. That is not
+    a valid character, and decoders and warehouses reject the whole document because of it. Lone surrogates and bytes
+    that are not UTF-8 become U+FFFD.
     """
     broken = 0
 

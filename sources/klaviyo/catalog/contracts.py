@@ -95,8 +95,8 @@ def with_deletions(contract: Contract) -> Contract:
 def load_contract(name: str, revision: str) -> Contract:
     """The contract of a report under a revision; every one ends with the `_extra` column.
 
-    The columns are the same under every revision. Where the path of a value depends on the revision, the declared path is
-    a table: first revision with this path -> path, or null where the value no longer exists.
+    The columns are the same under every revision. Where the path of a value depends on the revision, the declared path
+    is a table: first revision with this path -> path, or null where the value no longer exists.
     """
     declared = _declared(BUNDLE)[name]
     columns = [
