@@ -1,4 +1,4 @@
-"""Windows: half-open UTC intervals of whole seconds, their set arithmetic, and the split of periods into chunks. Pure."""
+"""Windows: half-open UTC intervals of whole seconds, their set arithmetic, and splitting periods into chunks. Pure."""
 
 from __future__ import annotations
 
