@@ -39,8 +39,8 @@ decode_any = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
-# Structs here are never part of a reference cycle, hence gc=False. The garbage collector would otherwise walk every page
-# several times while it is decoded, which took much of the time.
+# Structs here are never part of a reference cycle, hence gc=False. The garbage collector would otherwise walk every
+# page several times while it is decoded, which took much of the time.
 
 
 class Ref(msgspec.Struct, gc=False):

@@ -1,4 +1,4 @@
-"""Windows: half-open UTC intervals of whole seconds, their set arithmetic, and the split of a period into chunks. Pure."""
+"""Windows: half-open UTC intervals of whole seconds, their set arithmetic, and splitting periods into chunks. Pure."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def plan(
 ) -> list[Window]:
     """Split the period to read into contiguous chunks, oldest first.
 
-    Reads the parts of `[start, end)` that are not in `covered`, and re-reads the `lookback` behind two points: the
-    high-water mark, and the end of the newest covered window. The two differ while there are gaps, and late records
-    arrive behind both. With nothing covered this is the whole period.
+    Reads the parts of `[start, end)` that are not in `covered`, and re-reads the `lookback` before two points: the
+    high-water mark, and the end of the newest covered window. The two differ while there are gaps, and late records can
+    appear before both. With nothing covered this is the whole period.
 
     Bounds are whole UTC seconds, the grain of Klaviyo's filters.
 

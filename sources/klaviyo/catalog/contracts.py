@@ -95,16 +95,11 @@ def with_deletions(contract: Contract) -> Contract:
 def load_contract(name: str, revision: str) -> Contract:
     """The contract of a report under a revision; every one ends with the `_extra` column.
 
-    <<<<<<< HEAD
-        The columns are the same under every revision. Where the path of a value depends on the revision, the declared path is
-        a table: first revision with this path -> path, or null where the value no longer exists.
-    =======
-        The columns are the same under every revision. Where a value is elsewhere, its path is a table: the first revision
-        that has it there -> path, or null where the value is gone.
+    The columns are the same under every revision. Where the path of a value depends on the revision, the declared path
+    is a table: first revision with this path -> path, or null where the value no longer exists.
 
-        Raises:
-            LookupError: the report has no columns.
-    >>>>>>> w-tests
+    Raises:
+        LookupError: the report has no columns.
     """
     declared = _declared(BUNDLE).get(name)
     if declared is None:

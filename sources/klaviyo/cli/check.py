@@ -170,7 +170,7 @@ class _Probe:
         return ""
 
     def _try_analytics(self, report: Report, analytics_query: AnalyticsQuery) -> str:
-        """As `_try`, for an analytics report: requests the numbers of yesterday. Costs one request of the daily quota."""
+        """As `_try`, for an analytics report: requests yesterday's numbers. Costs one request of the daily quota."""
         self._account.timezone()
         endpoint = self._metrics.counted(report, analytics_query.metrics).endpoint
         if endpoint.analytics is not None:

@@ -36,7 +36,8 @@ def execute(command: str, pipeline_name: str | None, args: argparse.Namespace, *
             return _reports(name, args)
         return {"run": _run, "plan": _plan, "check": _check}[command](name, args, verbose)
     except BrokenPipeError:
-        # The reader of the output has ended (`| head`). Without this, Python would print an error when it flushes stdout.
+        # The reader of the output has ended (`| head`). Without this, Python would print an error when it flushes
+        # stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Exception, KeyboardInterrupt) as error:

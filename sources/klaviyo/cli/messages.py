@@ -45,7 +45,10 @@ def explain(error: BaseException) -> Trouble:
         return Trouble(redacted(f"{error}\n{error.advice}"), 1)
     dlt_errors = (PipelineException, DestinationException, ConfigurationException, MissingDependencyException)
     if not isinstance(error, dlt_errors):
-        message = f"{type(error).__name__}: {_first_lines(error)}\nThis is a bug in the source: please report it with the text above."
+        message = (
+            f"{type(error).__name__}: {_first_lines(error)}\n"
+            "This is a bug in the source: please report it with the text above."
+        )
         return Trouble(redacted(message), 1, foreseen=False)
     # The innermost error of dlt is the most specific one. The error of a database driver below it has the cause.
     from_dlt = [cause for cause in chain if isinstance(cause, dlt_errors)]

@@ -72,7 +72,8 @@ def _be_strict(parser: argparse.ArgumentParser) -> None:
             known = [option for action in parser._actions for option in action.option_strings]
             near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
             parser.error(f"unknown option {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
-        # argparse accepts positional arguments in one place only: `run events --reread profiles` leaves `profiles` over.
+        # argparse accepts positional arguments in one place only: `run events --reread profiles` leaves `profiles`
+        # over.
         if extras:
             parsed.reports = [*getattr(parsed, "reports", []), *extras]
         return parsed, []

@@ -55,7 +55,7 @@ class WrittenReport(Written):
         return f"custom report {self.name}"
 
     def reports(self) -> dict[str, Report]:
-        """Name -> report: this one, and a second one for its included records, if any. Empty where there are problems."""
+        """Name -> report: this one, and a second one for its included records, if any. Empty if there are problems."""
         report = self._report()
         if report is None:
             return {}

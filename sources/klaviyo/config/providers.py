@@ -125,19 +125,19 @@ def _raw(tree: _Tree) -> RawSettings:
 
 
 def _provided(provider: ConfigProvider, scope: str | None) -> _Tree:
-    found: _Tree = {}
+    tree: _Tree = {}
     for key in _SECRETS:
         # By name: vaults have no tables, and mounted secret files are only found this way.
         value, name = provider.get_value(key, TSecretStrValue, scope or "", *_SECTIONS)
         if value is not None:
-            found[key] = _Setting(value, f"{provider.name}, {name}", provider.supports_secrets)
+            tree[key] = _Setting(value, f"{provider.name}, {name}", provider.supports_secrets)
     if isinstance(provider, EnvironProvider):
-        return {**found, **_environment(scope)}
+        return {**tree, **_environment(scope)}
     table, _ = provider.get_value(_SECTIONS[-1], TSecretStrValue, scope or "", *_SECTIONS[:-1])
     if isinstance(table, dict):
         # These origins are more precise (file and section) than the ones above.
-        found = {**found, **_table(table, (), provider, scope)}
-    return found
+        tree = {**tree, **_table(table, (), provider, scope)}
+    return tree
 
 
 def _environment(scope: str | None) -> _Tree:

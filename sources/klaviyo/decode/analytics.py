@@ -1,8 +1,8 @@
 """Answers of analytics endpoints -> Arrow tables, one row for each grouping and interval. Pure.
 
 Klaviyo answers by columns. A series has, for each grouping, a list of numbers for each statistic, and one list of the
-dates that the numbers belong to. Without a series there is one number for the whole timeframe. Values that fit no column
-go to the `_extra` column of their row.
+dates that the numbers belong to. Without a series there is one number for the whole timeframe. Values that fit no
+column go to the `_extra` column of their row.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Page bytes -> Arrow tables of raw records, for custom reports. Pure.
 
-A raw table has each record as Klaviyo sent it, byte for byte, in JSON columns. Values that a user lifts out of the record
-have columns of their own.
+A raw table has each record as Klaviyo sent it, byte for byte, in JSON columns. Values that a user lifts out of the
+record have columns of their own.
 """
 
 from __future__ import annotations

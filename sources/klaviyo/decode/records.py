@@ -2,8 +2,8 @@
 
 There are two ways to the same rows. The fast way decodes a whole page into typed structs in which nested JSON stays raw
 bytes: nothing is re-serialised, so big integers, number formats and key order survive. A record that it cannot decode
-(an unknown field, a value of another type, an unusual timestamp) goes the careful way, alone: value by value, and values
-that fit no column go to the `_extra` column under their path. Nothing is dropped.
+(an unknown field, a value of another type, an unusual timestamp) goes the careful way, alone: value by value, and
+values that fit no column go to the `_extra` column under their path. Nothing is dropped.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Shaper:
 
         Args:
             page: the body of one answer, a whole JSON:API document.
-            context: values that only the request tells (`channel`, `list_id`).
+            context: values that the request has and the record does not (`channel`, `list_id`).
 
         Raises:
             TransientError: the page is not a JSON:API document.

@@ -10,7 +10,7 @@ from ..windows import Window
 
 
 class Uniqueness:
-    """Follows the pages of one chain and checks of each page that no earlier row has one of its keys.
+    """Follows the pages of one chain and checks whether each page's rows are the first and only ones with their keys.
 
     Two copies of a record have the same value of the cursor, which is fixed. So they lie in the same window, since
     windows do not overlap. If the values never go back within a chain, an earlier copy can only lie in the second in

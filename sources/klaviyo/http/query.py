@@ -126,7 +126,7 @@ _FORMER_ZONES = {"Europe/Kyiv": "Europe/Kiev", "Pacific/Kanton": "Pacific/Enderb
 
 
 def body(endpoint: Endpoint, analytics: Analytics, query: AnalyticsQuery, window: Window, variant: Variant) -> bytes:
-    """Body of the POST to an analytics endpoint: the query for one window, and for the variant's metric if it takes one.
+    """Body of the POST to an analytics endpoint: the query for one window, and the variant's metric if it takes one.
 
     Args:
         analytics: what the endpoint can count.
@@ -170,7 +170,7 @@ def _aggregate(analytics: Analytics, query: AnalyticsQuery, window: Window, vari
 
 
 def context_of(query: AnalyticsQuery, window: Window) -> dict[str, str | None]:
-    """What only the request of an analytics endpoint tells, and the columns need: interval, timezone, bounds, groups."""
+    """Values for columns that only the request of an analytics endpoint has: interval, timezone, bounds, groups."""
     return {
         "interval": query.interval,
         "timezone": query.zone,

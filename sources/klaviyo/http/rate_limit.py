@@ -1,9 +1,9 @@
 """The rate governor: when the next request to an endpoint may be sent. The clock is an argument.
 
-Klaviyo counts two fixed windows at once, a second (burst) and a minute (steady). A client does not know when they begin.
-So the governor logs its own requests and never sends more than the limit in any span of that length: then no fixed
-window can exceed the limit, wherever it begins. Requests of other clients with the same quota are not in the log; they
-are estimated from the headers of the answers.
+Klaviyo counts two fixed windows at once, a second (burst) and a minute (steady). A client does not know when they
+begin. So the governor logs its own requests and never sends more than the limit in any span of that length: then no
+fixed window can exceed the limit, wherever it begins. Requests of other clients with the same quota are not in the log;
+they are estimated from the headers of the answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ..catalog.model import Rate
 from ..clock import Clock
 from ..errors import DailyQuotaExhausted, RateLimited
 
-# A request sent at the end of one window can arrive in the next one. Spans a little longer than the windows allow for it.
+# A request sent at the end of one window can arrive in the next one. Spans a little longer than the windows allow for
+# it.
 _BURST_SPAN_S = 1.15
 _STEADY_SPAN_S = 60.25
 _STEADY_S = 60.0
@@ -45,7 +46,7 @@ _DAY_LIKE_S = 900
 
 
 def too_long(wait_s: float, message: str) -> RateLimited:
-    """The error for a wait that Klaviyo asks for: of the daily quota, if it is longer than 15 minutes."""
+    """The error for a wait of so many seconds: `DailyQuotaExhausted` beyond 15 minutes, else `RateLimited`."""
     kind = DailyQuotaExhausted if wait_s > _DAY_LIKE_S else RateLimited
     return kind(message, retry_after_s=wait_s)
 
@@ -53,10 +54,10 @@ def too_long(wait_s: float, message: str) -> RateLimited:
 class Bucket:
     """The arithmetic of one endpoint's limits. Not thread-safe and without a clock: `Governor` adds both.
 
-    With no other client, requests go as fast as both limits allow. While another client uses the same quota (its requests
-    are counted in the headers, but not in the log), requests are evenly spaced: at the pace that uses up what the other
-    client leaves, or at half of the limit if that is more. Bursts of two clients would collide, and so would their last
-    requests of a minute.
+    With no other client, requests go as fast as both limits allow. While another client uses the same quota (its
+    requests are counted in the headers, but not in the log), requests are evenly spaced: at the pace that uses up what
+    the other client leaves, or at half of the limit if that is more. Bursts of two clients would collide, and so would
+    their last requests of a minute.
 
     All times are seconds on the clock's monotonic scale.
 
@@ -236,7 +237,7 @@ class Governor:
         """Wait until a request may be sent, and count it as sent.
 
         Args:
-            name: of the bucket: the endpoint's path, a space, and what tells several buckets of it apart.
+            name: name of the bucket: the endpoint's path, a space, and a text that is different for each of its rates.
 
         Raises:
             RateLimited: the wait is longer than `max_wait_s`, or the run is ending.

@@ -1,8 +1,8 @@
 """DuckDB as the destination: compressed JSON columns, bounded memory, and the check whether rows can be appended.
 
-With zstd, JSON loads faster and takes less space (`python -m benchmarks.steps`). Observed with DuckDB 1.5.6: a file made
-without a compatibility version is readable by DuckDB 1.0, and a column with zstd in such a file is not compressed at
-all. Such files are used as they are.
+With zstd, JSON loads faster and takes less space (`python -m benchmarks.steps`). Observed with DuckDB 1.5.6: a file
+made without a compatibility version is readable by DuckDB 1.0, and a column with zstd in such a file is not compressed
+at all. Such files are used as they are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Repairs the working folder and the tables of a pipeline after a run was killed.
 
-A kill can hit any step of a load package. dlt resumes most of them by itself. The cases repaired here were observed with
-dlt 1.31.0: each of them blocked all later runs or loaded rows twice.
+A kill can hit any step of a load package. dlt resumes most of them by itself. The cases repaired here were observed
+with dlt 1.31.0: each of them blocked all later runs or loaded rows twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def heal(working_dir: Path) -> None:
         shutil.rmtree(load / "new")
         (load / "new").mkdir()
     for package in (normalize / "extracted").glob("*"):
-        # In both places: the kill hit normalize before it deleted its input. The next run would collide with its output.
+        # In both places: the kill hit normalize before it deleted its input. The next run would collide with its
+        # output.
         # Without a schema: the kill hit normalize while it deleted its input.
         moved_on = any((load / place / package.name).exists() for place in ("normalized", "loaded"))
         if moved_on or not (package / "schema.json").exists():
@@ -48,7 +49,7 @@ def heal(working_dir: Path) -> None:
 
 
 def recover(pipeline: dlt.Pipeline) -> None:
-    """Load the pending packages of a killed run, and restore the state from the destination. Call it before planning."""
+    """Load the pending packages of a killed run and restore the state from the destination. Call it before planning."""
     pipeline.sync_destination()
     if not pipeline.has_pending_data:
         return
@@ -64,8 +65,8 @@ def purge(pipeline: dlt.Pipeline) -> None:
     """Delete the rows of data jobs that were started and are not known to be complete.
 
     dlt runs such a job again, which would double its rows in the table or, for merges and replaces, in the staging
-    table. Where a setting of dlt splits a table into several files, all of them are loaded again, since a row has the id
-    of its load but not of its file.
+    table. Where a setting of dlt splits a table into several files, all of them are loaded again, since a row has the
+    id of its load but not of its file.
     """
     # dlt has no public API for the files of a pending package.
     packages = pipeline._get_load_storage().normalized_packages

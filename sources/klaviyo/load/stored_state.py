@@ -1,4 +1,4 @@
-"""Plans without a run: reads the state that the destination stores, and loads nothing. No request is sent to Klaviyo."""
+"""Plans without a run: reads the state that the destination stores. Loads nothing and sends no request to Klaviyo."""
 
 from __future__ import annotations
 

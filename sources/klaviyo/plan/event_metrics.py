@@ -1,4 +1,4 @@
-"""Events of chosen metrics as reports of their own: which metrics the patterns match, and the name of each report. Pure."""
+"""Events of chosen metrics as reports of their own: which metrics the patterns match, and each report's name. Pure."""
 
 from __future__ import annotations
 
@@ -86,8 +86,10 @@ def _has_prefix(name: str, prefix: str, report: str) -> bool:
 
 
 def _tables(prefix: str, metrics: Sequence[EventMetric], taken: Collection[str]) -> dict[str, str]:
-    """Id of a metric -> the permanent name of its report: prefix and metric's name in snake case, with its id where that
-    is not unique."""
+    """Id of a metric -> the permanent name of its report.
+
+    It is the prefix and the metric's name in snake case, with the metric's id where that is not unique.
+    """
     words = {metric.id: _words(metric.names[-1]) for metric in metrics}
     shared = Counter(words.values())
     used, tables = {*taken}, {}
