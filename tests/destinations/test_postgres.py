@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import psycopg2
 import pytest
 
 from sandbox import Account, Sandbox
@@ -39,7 +41,7 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-    now = datetime.now(UTC)
+    now, clock = NOW, FakeClock()
     account = Account(now=now - timedelta(hours=1), events=2000)
     nul = {"first_name": "Za\x00ra", "email": "nul@example.com"}
     profile = next(iter(account.records("profile")))["id"]
@@ -54,7 +56,7 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(
         counts = []
         for _ in range(2):
             pipeline = open_pipeline("klaviyo", "postgres", pipelines_dir=str(tmp_path / "state"))
-            outcomes = run(pipeline, load_settings("klaviyo", flags))
+            outcomes = run(pipeline, load_settings("klaviyo", flags, clock=clock), clock=clock)
             assert [(outcome.report, str(outcome.error)) for outcome in outcomes if not outcome.loaded] == []
             tables = {o.report: ask(tmp_path, f"select count(*) from {o.report}")[0][0] for o in outcomes}
             counts.append(tables)
@@ -82,17 +84,29 @@ COUNTING = [
 
 
 class PostgresJourney(Journey):
-    """A journey into Postgres."""
+    """A journey into Postgres. What is there is asked on a connection of its own, not through dlt.
+
+    Args:
+        dsn: of the server.
+    """
+
+    def __init__(self, dsn: str, folder: Path, account: Account, clock: FakeClock) -> None:
+        super().__init__(folder, account, clock)
+        self._connection = psycopg2.connect(dsn, options="-c TimeZone=UTC")
+        self._connection.autocommit = True
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()
 
     def pipeline(self, name: str = "klaviyo") -> dlt.Pipeline:
         return open_pipeline(name, "postgres", pipelines_dir=str(self.pipelines_dir))
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
-        reader = open_pipeline("reader", "postgres", "klaviyo", str(self.folder / "reader"))
-        with reader.sql_client() as client:
-            client.execute_sql("SET TimeZone = 'UTC'")
-            found = client.execute_sql(query)
-        return [tuple(row) for row in found or ()]
+        with self._connection.cursor() as cursor:
+            # One text without values: a `%` in it is not a placeholder.
+            cursor.execute(query)
+            return list(cursor.fetchall()) if cursor.description else []
 
     def rows(self, report: str, dataset: str = "klaviyo") -> list[tuple[str | None, ...]]:
         of = f"WHERE table_schema = '{dataset}' AND table_name = '{report}' ORDER BY 1"
@@ -104,7 +118,7 @@ class PostgresJourney(Journey):
 @contextmanager
 def into_postgres(folder: Path, account: Account, clock: FakeClock) -> Iterator[PostgresJourney]:
     with home(folder):
-        journey = PostgresJourney(folder, account, clock)
+        journey = PostgresJourney(os.environ["DESTINATION__POSTGRES__CREDENTIALS"], folder, account, clock)
         try:
             yield journey
         finally:
