@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SUPPORTED = ((3, 11), (3, 12), (3, 13), (3, 14))
 RUNNING = ".".join(map(str, sys.version_info[:2]))
 
+#: Where a command finds dlt's working folders, beside what it works on.
+DLT_DATA = "dlt-data"
+
 _PROBE = "import ensurepip, json, sys, venv; print(json.dumps(sys.version_info[:2]))"
 
 
@@ -63,7 +66,8 @@ def run(*command: str | Path, folder: Path, expected: int = 0, **variables: str)
     done = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
-        env={**kept, "RUNTIME__DLTHUB_TELEMETRY": "false", **variables},
+        # Not HOME: pip finds its configuration there, and dlt does not look there when root runs it.
+        env={**kept, "RUNTIME__DLTHUB_TELEMETRY": "false", "DLT_DATA_DIR": str(folder / DLT_DATA), **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -128,7 +132,7 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Install:
         folder = tmp_path_factory.mktemp("environment")
         run(interpreter, "-m", "venv", "venv", folder=folder)
         commands = folder / "venv" / "bin"
-        pip = (commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+        pip = (commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile")
         pinned = ("--constraint", ROOT / "constraints.txt")
         if interpreter == sys.executable:
             run(*pip, *pinned, *requirements, folder=folder)

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from packaging.requirements import Requirement
 
-from tests.packaging.conftest import Install, run
+from tests.packaging.conftest import DLT_DATA, Install, run
 
 EVENTS = 200
 KEY = "pk_sandbox"
@@ -50,7 +50,6 @@ def project(clone: Path, commands: Path, tmp_path_factory: pytest.TempPathFactor
     run(
         *(commands / "dlt", "--non-interactive", "init", "klaviyo", "duckdb", "--location", clone),
         folder=folder,
-        HOME=str(folder / "home"),
     )
     return folder
 
@@ -73,7 +72,6 @@ def script(commands: Path, project: Path, expected: int = 0, **settings: str) ->
         "klaviyo_pipeline.py",
         folder=project,
         expected=expected,
-        HOME=str(project / "home"),
         **variables,
     )
 
@@ -86,7 +84,7 @@ def test_it_copies_the_source_and_what_goes_with_it(project: Path, clone: Path) 
 
     assert copied(project / "klaviyo") == copied(clone / "sources" / "klaviyo")
     assert {"catalog/data/columns.json", "catalog/data/2026-10-15.json"} < copied(project / "klaviyo")
-    assert {path.name for path in project.iterdir() if path.name != "home"} == {
+    assert {path.name for path in project.iterdir() if path.name != DLT_DATA} == {
         ".dlt",
         ".gitignore",
         "klaviyo",
@@ -119,7 +117,7 @@ def test_what_was_not_filled_in_is_named(commands: Path, project: Path) -> None:
 
 def test_importing_the_example_runs_nothing(commands: Path, project: Path) -> None:
     before = sorted(path.name for path in project.iterdir() if path.name != "__pycache__")
-    run(commands / "python", "-c", "import klaviyo_pipeline", folder=project, HOME=str(project / "home"))
+    run(commands / "python", "-c", "import klaviyo_pipeline", folder=project)
     assert sorted(path.name for path in project.iterdir() if path.name != "__pycache__") == before
 
 

@@ -42,10 +42,10 @@ def rows(folder: Path, table: str) -> int:
     return int(found[0])
 
 
-def runs(commands: Path, folder: Path) -> None:
-    """The sandbox's account is loaded by the command line."""
-    command = (commands / "dlt", "pipeline", "klaviyo", "run", "--sandbox", "--sandbox-events", str(EVENTS))
-    done = run(*command, folder=folder, HOME=str(folder / "home"))
+def runs(commands: Path, folder: Path, *reports: str) -> None:
+    """The sandbox's account is loaded by the command line: the given reports, or those that are on by default."""
+    command = (commands / "dlt", "pipeline", "klaviyo", "run", *reports, "--sandbox", "--sandbox-events", str(EVENTS))
+    done = run(*command, folder=folder)
     assert "events" in done.stdout
     assert rows(folder, "events") == EVENTS
     assert rows(folder, "profiles") == 300
@@ -98,7 +98,7 @@ def test_it_gets_along_with_a_project_that_uses_the_same_names(commands: Path, t
     for name in ("sources", "pipelines", "sandbox"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"raise RuntimeError('{name} of the project was imported')\n")
-    runs(commands, tmp_path)
+    runs(commands, tmp_path, "events", "profiles", "lists")
     imports = "from dlt_klaviyo import klaviyo, sync; import dlt_klaviyo; print(dlt_klaviyo.__file__)"
     done = run(commands / "python", "-c", imports, folder=tmp_path)
     assert Path(done.stdout.strip()).is_relative_to(commands.parent)
