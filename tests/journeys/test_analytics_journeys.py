@@ -1,4 +1,4 @@
-"""Journeys of reports that count: from the sandbox into a real DuckDB, against a truth of their own."""
+"""Journeys of analytics reports: from the sandbox into a real DuckDB, against a truth of their own."""
 
 from __future__ import annotations
 

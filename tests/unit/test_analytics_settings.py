@@ -1,4 +1,4 @@
-"""Reports that count: their columns, their settings, what is asked, what becomes of an answer, and a quota a day."""
+"""Analytics reports: their columns, their settings, what is asked, what becomes of an answer, and a quota a day."""
 
 from __future__ import annotations
 
