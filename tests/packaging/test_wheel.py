@@ -44,8 +44,8 @@ def rows(folder: Path, table: str) -> int:
 
 def runs(commands: Path, folder: Path, *reports: str) -> None:
     """The sandbox's account is loaded by the command line: the given reports, or those that are on by default."""
-    size = ("--sandbox", "--sandbox-events", str(EVENTS))
-    done = run(commands / "dlt", "pipeline", "klaviyo", "run", *reports, *size, folder=folder)
+    options = ("--sandbox", "--sandbox-events", str(EVENTS))
+    done = run(commands / "dlt", "pipeline", "klaviyo", "run", *reports, *options, folder=folder)
     assert "events" in done.stdout
     assert rows(folder, "events") == EVENTS
     assert rows(folder, "profiles") == 300
