@@ -89,7 +89,7 @@ def until(windows: Iterable[Window], end: datetime) -> list[Window]:
     return intersection(windows, [Window(BEGINNING, end)]) if end > BEGINNING else []
 
 
-def plan(
+def chunks(
     start: datetime,
     end: datetime,
     *,

@@ -13,7 +13,7 @@ from sandbox import Account, Limiter
 from sources.klaviyo.catalog.revisions import REVISIONS
 from sources.klaviyo.errors import AuthError, ConfigError, DailyQuotaExhausted, RequestRejected, TransientError
 from sources.klaviyo.load.runner import Outcome
-from sources.klaviyo.load.stored_state import plan
+from sources.klaviyo.load.stored_state import current_plans
 from sources.klaviyo.plan.estimate import cost_of
 from sources.klaviyo.windows import Window
 from tests.support import truth_reports as truth
@@ -307,7 +307,7 @@ def test_a_year_by_days_is_read_in_several_runs_without_a_single_refusal(tmp_pat
             if len(runs) == 1:
                 left = outcomes["campaign_values"].deferred
                 assert left == [Window(datetime(2025, 7, 2, 4, tzinfo=UTC), datetime(2026, 6, 22, 4, tzinfo=UTC))]
-                made = cost_of(plan(journey.pipeline(), journey.settings("campaign_values", **flags), clock))
+                made = cost_of(current_plans(journey.pipeline(), journey.settings("campaign_values", **flags), clock))
                 assert made.reports[0].requests + made.reports[0].left == 355 + 3
             clock.forward(hours=12)
             journey.forget()

@@ -23,7 +23,7 @@ from sources.klaviyo.cli.main import main
 from sources.klaviyo.config.settings import CUSTOM_SETTINGS
 from sources.klaviyo.decode.raw import RawShaper
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.load.stored_state import plan
+from sources.klaviyo.load.stored_state import current_plans
 from sources.klaviyo.plan.estimate import cost_of
 from tests.support.journeys import KEY, NOW, FakeClock, Journey, home, small_account, truth_ids
 
@@ -336,7 +336,9 @@ def test_children_are_read_once_a_parent_with_the_parents_id(account: Journey) -
         members={"endpoint": "list_profiles", "fields": ["email"]},
         tagged={"endpoint": "/api/tags/{id}/relationships/lists"},
     )
-    (members, tagged) = cost_of(plan(account.pipeline(), account.settings("members", "tagged", **mine))).reports
+    (members, tagged) = cost_of(
+        current_plans(account.pipeline(), account.settings("members", "tagged", **mine))
+    ).reports
     assert (members.per_parent, tagged.per_parent) == ("lists", "tags")
     account.load("members", "tagged", **mine)
     lists = [record["id"] for record in account.account.records("list")]

@@ -15,7 +15,7 @@ from sources.klaviyo.catalog.model import EventMetric
 from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
 from sources.klaviyo.errors import ConfigError
-from sources.klaviyo.load.stored_state import plan
+from sources.klaviyo.load.stored_state import current_plans
 from sources.klaviyo.plan.estimate import cost_of
 from sources.klaviyo.plan.event_metrics import chosen
 from tests.support.journeys import KEY, NOW, FakeClock, Journey, doubled, home, small_account
@@ -283,13 +283,13 @@ def test_two_hundred_metrics_take_the_threads_and_the_limits_of_one_report(tmp_p
 
 def test_a_plan_counts_the_look_up_and_names_what_it_cannot_know(journey: Journey) -> None:
     settings = journey.settings("events", events={"metrics": ["Opened*"]})
-    cost = cost_of(plan(journey.pipeline(), settings))
+    cost = cost_of(current_plans(journey.pipeline(), settings))
     assert [(one.plan.report.name, one.requests, one.per_parent) for one in cost.reports] == [
         ("events", 0, "metrics that match")
     ]
     assert (cost.requests, cost.bounded) == (1, False)
     load(journey, "Opened*")
-    cost = cost_of(plan(journey.pipeline(), settings))
+    cost = cost_of(current_plans(journey.pipeline(), settings))
     assert [(one.plan.report.name, one.requests, one.per_parent) for one in cost.reports] == [
         ("events_of_opened_email", 1, None),
         ("events_of_opened_push", 1, None),

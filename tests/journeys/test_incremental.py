@@ -13,7 +13,7 @@ import pytest
 from sandbox import Account
 from sources.klaviyo.extract.progress import Progress
 from sources.klaviyo.load.runner import run as run_loop
-from sources.klaviyo.load.stored_state import plan
+from sources.klaviyo.load.stored_state import current_plans
 from sources.klaviyo.windows import Window
 from tests.support import truth
 from tests.support.journeys import KEY, NOW, FakeClock, Journey, home, small_account, truth_ids
@@ -287,7 +287,7 @@ def test_without_the_local_folder_nothing_is_read_twice_and_nothing_is_lost(smal
     small.load("events", lookback_days=0)
     assert fresh in small.ids("events")
     small.forget()
-    assert plan(small.pipeline(), small.settings("events", lookback_days=0))[0].windows == []
+    assert current_plans(small.pipeline(), small.settings("events", lookback_days=0))[0].windows == []
 
 
 def test_a_run_that_is_stopped_keeps_what_it_read_and_the_next_one_goes_on(tmp_path: Path, clock: FakeClock) -> None:

@@ -11,7 +11,7 @@ import dlt
 import duckdb
 import pytest
 
-from sources.klaviyo.load.stored_state import _stored, plan
+from sources.klaviyo.load.stored_state import _stored, current_plans
 from sources.klaviyo.windows import Window
 from tests.support.journeys import FakeClock, Journey, home, small_account
 
@@ -27,7 +27,7 @@ def journey(tmp_path: Path) -> Iterator[Journey]:
 
 def planned(journey: Journey) -> list[Window]:
     """What a run of events without lookback would read."""
-    (found,) = plan(journey.pipeline(), journey.settings("events", lookback_days=0), journey.clock)
+    (found,) = current_plans(journey.pipeline(), journey.settings("events", lookback_days=0), journey.clock)
     return list(found.windows)
 
 

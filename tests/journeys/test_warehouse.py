@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from sources.klaviyo.load.duckdb import SETTINGS, duckdb_file, prepare
-from sources.klaviyo.load.stored_state import plan
+from sources.klaviyo.load.stored_state import current_plans
 from tests.support.journeys import FakeClock, Journey, home, small_account
 
 PACKED = (
@@ -47,7 +47,7 @@ def test_a_file_that_cannot_hold_packed_columns_goes_on_as_it_is(journey: Journe
 
 
 def test_a_plan_makes_no_file(journey: Journey) -> None:
-    assert plan(journey.pipeline(), journey.settings("events"))
+    assert current_plans(journey.pipeline(), journey.settings("events"))
     assert not (journey.folder / "warehouse.duckdb").exists()
 
 

@@ -1,4 +1,4 @@
-"""The sandbox: which room each module lies in, and what a room may import."""
+"""The sandbox: which subpackage each module lies in, and what a subpackage may import."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SANDBOX = ROOT / "sandbox"
 
-#: A module imports from its own room and from the rooms after it in this list.
-ROOMS = ["http", "analytics", "store", "data", "rules"]
-#: The only modules outside the rooms: the public names, and the command line.
-DOOR = {"sandbox/__init__.py", "sandbox/__main__.py"}
+#: A module imports from its own subpackage and from the subpackages after it in this list.
+SUBPACKAGES = ["http", "analytics", "store", "data", "rules"]
+#: The only modules outside the subpackages: the public names, and the command line.
+OUTSIDE = {"sandbox/__init__.py", "sandbox/__main__.py"}
 FOREIGN = {"sources", "pipelines", "tests", "benchmarks", "tools", "klaviyo_api", "openapi_client"}
 
 
@@ -23,7 +23,7 @@ def modules() -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in SANDBOX.rglob("*.py"))
 
 
-def room(module: str) -> str:
+def subpackage(module: str) -> str:
     """The folder below `sandbox/` that a module lies in; "" outside the folders."""
     return Path(module).parts[1] if len(Path(module).parts) > 2 else ""
 
@@ -60,18 +60,20 @@ def imported(module: str) -> frozenset[str]:
 
 
 def test_every_module_lies_in_a_room() -> None:
-    assert {module for module in modules() if room(module) not in ROOMS} == DOOR
-    assert {room(module) for module in modules()} == {"", *ROOMS}
+    assert {module for module in modules() if subpackage(module) not in SUBPACKAGES} == OUTSIDE
+    assert {subpackage(module) for module in modules()} == {"", *SUBPACKAGES}
 
 
-@pytest.mark.parametrize("module", sorted(set(modules()) - DOOR))
+@pytest.mark.parametrize("module", sorted(set(modules()) - OUTSIDE))
 def test_imports_descend_room_by_room(module: str) -> None:
-    below = {"", *ROOMS[: ROOMS.index(room(module))]}
-    assert {other for other in imported(module) if room(other) in below} == set()
+    below = {"", *SUBPACKAGES[: SUBPACKAGES.index(subpackage(module))]}
+    assert {other for other in imported(module) if subpackage(other) in below} == set()
 
 
 def test_the_rooms_are_connected_as_the_order_says() -> None:
-    pairs = {(room(module), room(other)) for module in set(modules()) - DOOR for other in imported(module)}
+    pairs = {
+        (subpackage(module), subpackage(other)) for module in set(modules()) - OUTSIDE for other in imported(module)
+    }
     assert {pair for pair in pairs if pair[0] != pair[1]} == {
         ("http", "analytics"),
         ("http", "store"),

@@ -1,4 +1,4 @@
-"""The rooms of the house: who may import whom, who may open a connection, ask the time or print."""
+"""Subpackages: which may import which, and who may open a connection, ask the time or print."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "sources" / "klaviyo"
 
-#: The order in which data flows back to its settings: a room imports itself and the rooms before it.
-ROOMS = ("basics", "catalog", "config", "http", "decode", "plan", "extract", "load", "cli")
+#: The order in which data flows back to its settings: a subpackage imports itself and the subpackages before it.
+SUBPACKAGES = ("basics", "catalog", "config", "http", "decode", "plan", "extract", "load", "cli")
 #: Files that lie in no folder and import no folder.
 BASICS = {"calendar", "clock", "errors", "jsonapi", "windows"}
 #: The public door. It imports what it offers when it is asked for.
-DOOR = "__init__"
-#: What a room may use beside the standard library and what is said nowhere else here.
+OUTSIDE = "__init__"
+#: What a subpackage may use beside the standard library and what is said nowhere else here.
 DLT_ROOMS = {"config", "load", "cli"}
 HTTP = {
     "requests",
@@ -66,11 +66,11 @@ def reaches(name: str, package: str) -> bool:
 
 
 def modules() -> list[str]:
-    """`room/module` of every module of the source, `module` of those in no room."""
+    """`subpackage/module` of every module of the source, `module` of those in no subpackage."""
     return [path.relative_to(SOURCE).with_suffix("").as_posix() for path in python_files("sources/klaviyo")]
 
 
-def room(module: str) -> str:
+def subpackage(module: str) -> str:
     return module.partition("/")[0] if "/" in module else "basics"
 
 
@@ -89,19 +89,19 @@ def neighbours(module: str) -> set[str]:
 
 def test_every_module_of_the_source_is_in_a_room() -> None:
     outside = {module for module in modules() if "/" not in module}
-    assert outside == {DOOR, *BASICS}
-    assert {room(module) for module in modules()} == set(ROOMS)
-    # A room within a room would hide what is in it.
+    assert outside == {OUTSIDE, *BASICS}
+    assert {subpackage(module) for module in modules()} == set(SUBPACKAGES)
+    # A subpackage within a subpackage would hide what is in it.
     assert [module for module in modules() if module.count("/") > 1 and not module.endswith("data/__init__")] == []
 
 
-@pytest.mark.parametrize("module", sorted({*modules()} - {DOOR}))
+@pytest.mark.parametrize("module", sorted({*modules()} - {OUTSIDE}))
 def test_imports_descend_room_by_room(module: str) -> None:
-    allowed = ROOMS[: ROOMS.index(room(module)) + 1]
-    assert {other for other in neighbours(module) if room(other) not in allowed} == set()
+    allowed = SUBPACKAGES[: SUBPACKAGES.index(subpackage(module)) + 1]
+    assert {other for other in neighbours(module) if subpackage(other) not in allowed} == set()
 
 
-@pytest.mark.parametrize("module", sorted({*modules()} - {DOOR}))
+@pytest.mark.parametrize("module", sorted({*modules()} - {OUTSIDE}))
 def test_imports_within_the_source_are_relative(module: str) -> None:
     """The same files are called `sources.klaviyo`, `dlt_klaviyo` and, after `dlt init`, `klaviyo`."""
     tree = ast.parse((SOURCE / f"{module}.py").read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def test_only_the_client_opens_connections() -> None:
 
 def test_dlt_is_seen_in_its_rooms_only() -> None:
     users = {
-        room(path.relative_to(SOURCE).with_suffix("").as_posix())
+        subpackage(path.relative_to(SOURCE).with_suffix("").as_posix())
         for path in python_files("sources/klaviyo")
         if any(reaches(name, "dlt") for name in imports(path))
     }

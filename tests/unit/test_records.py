@@ -169,6 +169,8 @@ def value_of(data_type: str, text: str) -> tuple[Any, bool]:
             return value, True
         case ("bool", bool()) | ("text" | "bigint" | "double" | "timestamp", bool()):
             return (value, True) if data_type == "bool" else (None, False)
+        case "text", int() | float():
+            return text, True
         case "bigint", int() if -(2**63) <= value < 2**63:
             return value, True
         case "double", int() | float() if abs(value) != float("inf"):
@@ -577,6 +579,12 @@ def test_what_only_looks_like_a_number_is_kept_beside(text: str) -> None:
     path = "attributes.location.latitude"
     assert (row["location_latitude"], row["location_city"], row[EXTRA]) == (None, "Köln", {path: text})
     assert misfits == {path: 1}
+
+
+@pytest.mark.parametrize("text", ["0", "-7", "123456789012345678901234567890", "12345.50", "1e400"])
+def test_a_number_in_a_text_column_keeps_its_digits(text: str) -> None:
+    row, misfits = one("profiles", f'{{"type":"profile","id":"p","attributes":{{"external_id":{text}}}}}')
+    assert (row["external_id"], row[EXTRA], misfits) == (text, None, Counter())
 
 
 @pytest.mark.parametrize("text", ["9223372036854775808", "-9223372036854775809", "1.0", '"1"', "true", "[1]"])

@@ -434,7 +434,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     message = problem({"lookback_day": 3}, {"lookback_day": ".dlt/config.toml [sources.klaviyo]"})
     assert message.startswith(
         'unknown setting "lookback_day" (set in .dlt/config.toml [sources.klaviyo]); did you mean "lookback_days"? '
-        "Allowed: api_key, access_token, base_url, "
+        "Allowed: api_key, access_token, base_url, allow_http, "
     )
 
 
@@ -554,6 +554,8 @@ def test_a_switch_that_is_neither_is_refused(value: Any) -> None:
     ("value", "url"),
     [
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
         ("https://proxy.example.com/klaviyo/", "https://proxy.example.com/klaviyo"),
         (None, DEFAULT_BASE_URL),
         ("", DEFAULT_BASE_URL),
@@ -586,6 +588,15 @@ def test_what_is_no_plain_http_address_is_refused_and_not_repeated(value: Any) -
     message = problem({"base_url": value}, {"base_url": "config.toml"})
     assert message.startswith("base_url (set in config.toml): an http(s) URL ")
     assert "secret" not in message
+
+
+@pytest.mark.parametrize("url", ["http://a.klaviyo.com", "http://10.0.0.7:8080", "http://localhost.example.com"])
+def test_a_key_does_not_travel_without_encryption_unless_that_is_allowed(url: str) -> None:
+    message = problem({"base_url": url}, {"base_url": "config.toml"})
+    assert message.startswith("base_url (set in config.toml): http:// sends the API key without encryption. ")
+    assert "allow_http = true" in message
+    assert made({"base_url": url, "allow_http": True}).base_url == url
+    assert "allow_http" in problem({"base_url": url, "allow_http": "perhaps"})
 
 
 # --- keys

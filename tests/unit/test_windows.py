@@ -16,9 +16,9 @@ from sources.klaviyo.windows import (
     EVERYTHING,
     SplitBy,
     Window,
+    chunks,
     high_water,
     intersection,
-    plan,
     split,
     subtract,
     union,
@@ -121,10 +121,10 @@ def test_chunks_follow_one_another_from_start_to_end_with_nothing_between(
     if by == "hour":
         length_s //= 24
     whole = Window(start, start + timedelta(seconds=max(1, length_s)))
-    chunks = split(whole, by)
-    assert chunks[0].start == whole.start
-    assert chunks[-1].end == whole.end
-    assert all(a.end == b.start for a, b in pairwise(chunks))
+    found = split(whole, by)
+    assert found[0].start == whole.start
+    assert found[-1].end == whole.end
+    assert all(a.end == b.start for a, b in pairwise(found))
 
 
 @given(moments, st.integers(1, 400 * 86_400))
@@ -166,7 +166,7 @@ def test_a_period_without_a_beginning_is_not_cut(by: SplitBy) -> None:
 def test_a_plan_reads_what_is_missing_and_the_lookback_and_nothing_else(
     start: int, end: int, covered: list[Window], lookback: int, by: SplitBy
 ) -> None:
-    chunks = plan(at(start), at(end), covered=covered, lookback=timedelta(seconds=lookback), split_by=by)
+    found = chunks(at(start), at(end), covered=covered, lookback=timedelta(seconds=lookback), split_by=by)
     loaded = seconds(*covered)
     again: set[int] = set()
     mark = start
@@ -176,40 +176,40 @@ def test_a_plan_reads_what_is_missing_and_the_lookback_and_nothing_else(
         again |= set(range(end_of_loaded - lookback, end_of_loaded))
     last = max(loaded, default=-100) + 1
     moved_on = start < end and lookback and last <= start <= last + lookback
-    assert seconds(*chunks) == set(range(last - lookback if moved_on else start, end)) - (loaded - again)
-    assert sum(len(seconds(chunk)) for chunk in chunks) == len(seconds(*chunks))
-    assert chunks == sorted(chunks)
+    assert seconds(*found) == set(range(last - lookback if moved_on else start, end)) - (loaded - again)
+    assert sum(len(seconds(chunk)) for chunk in found) == len(seconds(*found))
+    assert found == sorted(found)
 
 
 def test_a_first_run_reads_the_whole_period_without_a_lookback_before_its_start() -> None:
-    assert plan(at(100), at(200), lookback=timedelta(seconds=50)) == [window(100, 200)]
+    assert chunks(at(100), at(200), lookback=timedelta(seconds=50)) == [window(100, 200)]
 
 
 def test_a_second_run_goes_on_at_the_mark_less_the_lookback() -> None:
-    chunks = plan(at(0), at(300), covered=[window(0, 200)], lookback=timedelta(seconds=50))
-    assert chunks == [window(150, 300)]
+    found = chunks(at(0), at(300), covered=[window(0, 200)], lookback=timedelta(seconds=50))
+    assert found == [window(150, 300)]
 
 
 def test_a_lookback_never_reaches_behind_the_start() -> None:
-    chunks = plan(at(180), at(300), covered=[window(0, 200)], lookback=timedelta(seconds=50))
-    assert chunks == [window(180, 300)]
+    found = chunks(at(180), at(300), covered=[window(0, 200)], lookback=timedelta(seconds=50))
+    assert found == [window(180, 300)]
 
 
 def test_a_start_that_moves_on_with_every_run_leaves_no_gap_and_no_late_record_behind() -> None:
     # "yesterday", run at midnight: the last minute of the day was not visible yet.
-    first = plan(at(0), at(240), lookback=timedelta(seconds=100))
-    assert plan(at(300), at(540), covered=first, lookback=timedelta(seconds=100)) == [window(140, 540)]
+    first = chunks(at(0), at(240), lookback=timedelta(seconds=100))
+    assert chunks(at(300), at(540), covered=first, lookback=timedelta(seconds=100)) == [window(140, 540)]
     # A period that has nothing to do with the last one stays as it is.
-    assert plan(at(900), at(999), covered=first, lookback=timedelta(seconds=100)) == [window(900, 999)]
+    assert chunks(at(900), at(999), covered=first, lookback=timedelta(seconds=100)) == [window(900, 999)]
 
 
 def test_a_run_without_new_time_reads_the_lookback_alone() -> None:
-    chunks = plan(at(0), at(200), covered=[window(0, 200)], lookback=timedelta(seconds=50))
-    assert chunks == [window(150, 200)]
+    found = chunks(at(0), at(200), covered=[window(0, 200)], lookback=timedelta(seconds=50))
+    assert found == [window(150, 200)]
 
 
 def test_a_gap_is_read_again_and_what_is_loaded_beyond_it_is_not() -> None:
-    assert plan(at(0), at(300), covered=[window(0, 100), window(200, 300)]) == [window(100, 200)]
+    assert chunks(at(0), at(300), covered=[window(0, 100), window(200, 300)]) == [window(100, 200)]
 
 
 def test_the_mark_stands_before_the_first_gap_whatever_is_loaded_beyond_it() -> None:
@@ -219,18 +219,18 @@ def test_the_mark_stands_before_the_first_gap_whatever_is_loaded_beyond_it() -> 
 
 def test_an_earlier_start_does_not_cost_the_lookback_behind_what_is_loaded() -> None:
     # Nothing is contiguous from the new start on, yet late records are due behind the last run's end.
-    chunks = plan(at(0), at(300), covered=[window(100, 200)], lookback=timedelta(seconds=20))
-    assert chunks == [window(0, 100), window(180, 300)]
+    found = chunks(at(0), at(300), covered=[window(100, 200)], lookback=timedelta(seconds=20))
+    assert found == [window(0, 100), window(180, 300)]
 
 
 def test_the_lookback_of_a_report_without_a_start_lies_behind_its_mark() -> None:
-    chunks = plan(BEGINNING, at(300), covered=[Window(BEGINNING, at(200))], lookback=timedelta(seconds=50))
-    assert chunks == [window(150, 300)]
+    found = chunks(BEGINNING, at(300), covered=[Window(BEGINNING, at(200))], lookback=timedelta(seconds=50))
+    assert found == [window(150, 300)]
 
 
 def test_an_empty_period_needs_no_reading() -> None:
-    assert plan(at(5), at(5)) == []
-    assert plan(at(6), at(5), covered=[window(0, 3)], lookback=timedelta(days=1)) == []
+    assert chunks(at(5), at(5)) == []
+    assert chunks(at(6), at(5), covered=[window(0, 3)], lookback=timedelta(days=1)) == []
 
 
 def test_everything_is_wider_than_any_period() -> None:

@@ -99,7 +99,7 @@ def _custom_reports(name: str) -> Mapping[str, Report]:
 def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from ..config import providers
     from ..load.pipeline import open_pipeline
-    from ..load.stored_state import plan
+    from ..load.stored_state import current_plans
     from ..plan.estimate import cost_of
     from . import render
     from .progress import logs
@@ -110,7 +110,7 @@ def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
         settings = _settings(configured, args, flags)
         with logs(verbose):
             pipeline = open_pipeline(working_name, *_place(args))
-            cost = cost_of(plan(pipeline, settings))
+            cost = cost_of(current_plans(pipeline, settings))
     if _is(args, "json"):
         render.write_json(render.plan_info(cost))
     else:

@@ -35,7 +35,7 @@ from .settings import (
     Settings,
 )
 
-#: What dlt reads below a source's section, or a resource's, for itself. A value of our own of the same name is no table.
+#: Tables that dlt itself reads in the section of a source or a resource. A value that is no table is a setting of ours.
 _DLT_TABLES = ("data_writer", "extract", "load", "normalize", "schema", "schema_contract")
 
 Found = TypeVar("Found")
@@ -61,7 +61,7 @@ def settings_from(raw: RawSettings, now: datetime) -> Settings:
         if one.name in checked or not isinstance(one.table, Mapping):
             continue
         mine = one.made
-        # What is wrong with a report is told once. Its name is not wrong as well.
+        # A report with a problem keeps its name, so that the problem is reported once.
         checked.update({key: facts_of(report) for key, report in mine.items()} or {one.name: ReportFacts()})
         own = {key: value for key, value in one.table.items() if key in REPORT_SETTINGS}
         beside = raw.values.get(one.name)
@@ -88,7 +88,7 @@ def settings_from(raw: RawSettings, now: datetime) -> Settings:
 
 
 def custom_reports(raw: RawSettings) -> dict[str, Report]:
-    """The custom reports that somebody wrote, whatever else of the settings is missing.
+    """The custom reports that the user wrote, whatever else of the settings is missing.
 
     Raises:
         ConfigError: one of them is wrong.
@@ -266,7 +266,7 @@ def _report(raw: RawSettings, name: str, fact: ReportFacts, now: datetime, probl
             '`start_date = "2026-01-01"` in .dlt/config.toml under [sources.klaviyo], or --start-date), '
             'or extract everything with extract = "all" (--extract all).'
         )
-    # Only the report's own: above a report, `metrics` is the table of the report of that name.
+    # Never from the settings for all reports: there `metrics` is the table of the report `metrics`.
     of_metrics = RawSettings({key: own.get(key) if fact.by_metric else None for key in METRIC_SETTINGS}, layer.origins)
     metrics = _attempt_of(name, problems, _parsed, of_metrics, METRIC_SETTINGS["metrics"]) or ()
     split_tables = bool(attempt(_parsed, of_metrics, METRIC_SETTINGS["split_tables"]))
@@ -290,7 +290,7 @@ def _report(raw: RawSettings, name: str, fact: ReportFacts, now: datetime, probl
 
 
 def _layer(raw: RawSettings, name: str, fact: ReportFacts) -> tuple[RawSettings, Mapping[str, Any]]:
-    """The settings as one report sees them, its own before those of all; and its own alone."""
+    """The settings that apply to one report, its own before those for all; and its own alone."""
     own = raw.values.get(name)
     own = own if isinstance(own, Mapping) else {}
 

@@ -1,4 +1,4 @@
-"""Klaviyo's filter grammar: reads a filter that somebody wrote, and checks it against what an endpoint takes."""
+"""Klaviyo's filter grammar: reads a filter that the user wrote, and checks it against what an endpoint takes."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""One value as somebody wrote it -> the value of a setting. Every error says what is wrong, where, and what is allowed."""
+"""Parsers: a value as the user wrote it -> a setting's value. An error says what is wrong, where, and what is allowed."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -142,14 +144,26 @@ def moment(*, is_end: bool) -> Parser:
 
 
 def base_url(raw: RawSettings, name: str, default: str) -> str:
-    """An http(s) URL, without a slash at its end."""
+    """An http(s) URL, without a slash at its end. An http address must be on this machine, or be allowed."""
     value = raw.values.get(name) or default
     if not isinstance(value, str) or not _is_base_url(value):
         raise ConfigError(
             f"{name}{raw.where(name)}: an http(s) URL without user, query and fragment is needed, "
             f"like {DEFAULT_BASE_URL}."
         )
+    if urlsplit(value).scheme == "http" and not _is_loopback(value) and not flag(raw, "allow_http", False):
+        raise ConfigError(
+            f"{name}{raw.where(name)}: http:// sends the API key without encryption. Use an https:// address, or set "
+            "allow_http = true if the network is trusted. Addresses of this machine (127.0.0.1, localhost) are allowed."
+        )
     return value.rstrip("/")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _is_base_url(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Settings as somebody wrote them, and how errors speak of them."""
+"""Settings as the user wrote them, and how errors name them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class RawSettings:
-    """Settings as somebody wrote them, with where each was written.
+    """Settings as the user wrote them, with where each was written.
 
     Args:
         values: setting -> value; a mapping under a report's name holds that report's own settings.

@@ -36,8 +36,8 @@ class Setting:
         name: in files, in the environment, as an argument and, with hyphens, as a flag.
         allowed: what is allowed, in words.
         doc: what it does.
-        default: its value where nobody sets it.
-        parse: makes the value of what somebody wrote; None where several settings are read together.
+        default: its value where it is not set.
+        parse: makes the value of what the user wrote; None where several settings are read together.
         metavar: how the flag's value is called in help; None where there is no such flag.
         switch: the flag takes no value.
     """
@@ -83,6 +83,13 @@ ACCOUNT_SETTINGS = _by_name(
         "Where the API is; for the sandbox or a proxy.",
         DEFAULT_BASE_URL,
         parse.base_url,
+    ),
+    Setting(
+        "allow_http",
+        _SWITCH,
+        "Send the key without encryption to an `http://` address that is not on this machine.",
+        False,
+        parse.flag,
     ),
     Setting("revision", ", ".join(REVISIONS), "Revision of Klaviyo's API.", DEFAULT_REVISION, parse.choice(*REVISIONS)),
     Setting(
@@ -142,7 +149,7 @@ REPORT_SETTINGS = _by_name(
     Setting(
         "lookback_days",
         _DAYS,
-        "Days behind the last run's end that are read again.",
+        "Days before the end of the last run that are read again.",
         1.0,
         parse.days(_DAYS),
         metavar="N",
@@ -236,7 +243,7 @@ class ReportSettings:
         extract: `incremental` or `all`.
         start: lower bound, aware UTC, or None where none was given.
         end: upper bound (exclusive), aware UTC, never later than now less the visibility lag.
-        lookback: how far behind the high-water mark to read again.
+        lookback: how long before the high-water mark to read again.
         split_by: how to cut the period.
         advance_on_failure: whether coverage moves over chunks that failed for good.
         reread: whether to read again what is loaded already.
@@ -271,6 +278,7 @@ class Settings:
 
     authorization: str = field(repr=False)
     base_url: str
+    allow_http: bool
     revision: str
     request_timeout_s: float
     max_wait_s: float

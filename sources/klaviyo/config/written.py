@@ -10,7 +10,7 @@ from .raw_settings import RawSettings, listed, nearest, show
 
 
 class Written:
-    """The settings of one report as somebody wrote them. Problems are collected, so that all are told at once.
+    """The settings of one report as the user wrote them. Problems are collected, so that all are reported at once.
 
     Args:
         raw: all settings.

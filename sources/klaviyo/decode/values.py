@@ -85,6 +85,9 @@ def value_of(column: Column, raw: Raw) -> tuple[Any, bool]:
     kind = column.data_type
     if kind == "json":
         return text.decode(), True
+    if kind == "text" and _STARTS_A_NUMBER.match(text):
+        # Klaviyo sends some ids as numbers, such as a profile's `external_id`. No digit of them may change.
+        return text.decode(), True
     try:
         value = decode_any(text)
     except msgspec.DecodeError:
@@ -110,6 +113,7 @@ def value_of(column: Column, raw: Raw) -> tuple[Any, bool]:
     return None, False
 
 
+_STARTS_A_NUMBER = re.compile(rb"-?\d")
 _NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d{1,2})?\s*", re.ASCII)
 
 

@@ -41,15 +41,15 @@ class Chain:
         parent: the chain whose records are the parents of what this one reads.
         window: what is still to be read. An idle thread may take its later half away.
         progress: greatest cursor value decoded so far.
-        page_start: least cursor value of the page decoded last. Up to `progress` it tells how dense the data is there.
-        density: how dense it usually is.
+        page_start: least cursor value of the page decoded last. The time from there to `progress` is the span of a page.
+        density: the average span of a page.
         ascends: whether every page so far came in the order that was asked for.
         undecoded: pages that are fetched and not decoded.
         empty_pages: pages without a record, since the last one that had some.
-        children: chains that must end before this one counts as read.
+        children: chains that must be done before this one is.
         held: (output, rows) of a period that is replaced as a whole, until all of its pages are here.
-        fetched: no further page will be asked for.
-        done: it counts as read.
+        fetched: no further page will be requested.
+        done: all of it is read, its children too.
         uniqueness: report -> proof that its rows are new, where that matters.
     """
 
@@ -109,7 +109,7 @@ class Chain:
         return Window(self.window.start, end) if self.window.start < end < self.window.end else None
 
     def cut(self, now: datetime, worth_pages: int) -> tuple[float, datetime] | None:
-        """Where to cut off what nobody has asked for yet, and how many pages that is; None where it is not worth it.
+        """Where to cut off pages that are not requested yet, and how many they are; None where it is not worth it.
 
         Pages that wait to be decoded and the one being fetched are left out: a cut there would read them twice.
 
@@ -117,7 +117,7 @@ class Chain:
             worth_pages: how many pages a part must have.
         """
         cursor = self.request.endpoint.cursor
-        # A chain that others go through as well is not cut.
+        # Other reports read the pages of a shared chain too, so it is not cut.
         if self.fetched or self.request.shared or not self.ascends or cursor is None or not cursor.ascending:
             return None
         if self.progress is None or self.page_start is None:
@@ -129,7 +129,7 @@ class Chain:
         pages = (end - start) / max(page, self.density.page)
         if pages >= worth_pages:
             return pages, (start + (end - start) / 2).replace(microsecond=0)
-        # In a burst the last page promises far more than there is. To halve a sparse period again and again until
-        # the cuts come close to its end costs a request each; a cut at some distance costs one.
+        # In a burst the last page is dense, and the estimate from it is too high. Halving a sparse period until the
+        # cuts come close to the burst would cost a request each; one cut at a fixed distance costs one request.
         near = start + worth_pages * page
         return (pages, near.replace(microsecond=0)) if near + worth_pages * page <= end else None

@@ -1,9 +1,9 @@
-"""Fetches the pages of all reports side by side and decodes them, while somebody else loads the rows.
+"""Fetches the pages of all reports side by side and decodes them. `load` takes the rows from here.
 
 Each chain of pages is followed by one thread, which mostly waits for the network; one more thread decodes. There are as
 many fetching threads as an endpoint's rate limit can use. Work stealing: an idle thread takes the later half of the
-longest remaining chain, so that dense periods are read side by side and empty ones cost nothing. Backpressure: rows wait
-in memory up to a bound, then fetching waits for the loader.
+longest remaining chain, so that dense periods are read side by side and empty ones cost nothing. Backpressure: rows
+wait in memory up to a bound, then fetching waits for the loader.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Engine:
             if plan.settings.analytics is None:
                 report = self.metrics.resolved(plan.report)
             else:
-                # Nobody can count by a calendar that is not known.
+                # Klaviyo counts in the account's calendar, so its timezone must be known first.
                 self.account.timezone()
                 report = self.metrics.counted(plan.report, plan.settings.analytics.metrics)
         except KlaviyoError as error:
@@ -258,7 +258,7 @@ class Engine:
         endpoint, path, asked = chain.request.endpoint, chain.request.path, chain.request.body
         followed: set[int] = set()
         while True:
-            # Seen nowhere yet, but a link that leads back would be followed for ever and spend the quota.
+            # Not observed yet. A link that leads back would be followed without end and spend the quota.
             page_hash = hash((path, asked))
             if page_hash in followed:
                 raise TransientError(f"{endpoint.path}: a page links to one that was read before, so it has no end")
@@ -332,7 +332,7 @@ class Engine:
                 chain.undecoded -= 1
                 chain.room.notify()
                 self._settle(stream, chain)
-                # It is known now where the chain is. It may be worth sharing.
+                # The chain has moved, so an idle thread may find something to steal.
                 stream.idle.notify()
                 self._staff(stream)
 

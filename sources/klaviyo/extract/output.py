@@ -46,7 +46,7 @@ class Output:
         rows: how many were decoded, without those that delete one.
         misfits: path -> values that went to `_extra`.
         loaded: dlt has all rows.
-        dropped: nobody wants the rows any more.
+        dropped: the rows are not needed any more.
     """
 
     def __init__(self, plan: Plan, tuning: Tuning) -> None:

@@ -40,11 +40,11 @@ class Stream(RequestStream):
     Attributes:
         idle: threads of this stream that have no chain wait here.
         pool: streams that share their threads, this one among them.
-        pending: chains that nobody has started.
+        pending: chains that no thread has started.
         active: chains that are being read.
         finished: key of a variant -> windows that are read.
         deferred: what the daily quota leaves to later runs.
-        skipped: windows that failed and that the user wants to move on over.
+        skipped: windows that failed, of a report with `advance_on_failure`.
         errors: (window, error) of each failure.
         failed: a window failed for good.
         broken_at: start of the first window that failed. Nothing from there on is read; what lies before is.
@@ -95,12 +95,12 @@ class Stream(RequestStream):
         return not (self.pending or self.active)
 
     def given_up(self, chain: Chain) -> bool:
-        """Whether a chain is not read on, since it failed or lies behind one that did."""
+        """Whether a chain is not read on, since its window or an earlier one failed."""
         return self.broken_at is not None and chain.top.window.start >= self.broken_at
 
     def next_pending(self) -> Chain | None:
-        """A chain that nobody has started; None where there is none, or where the daily quota leaves the rest to later
-        runs. Call with the lock."""
+        """The next chain that no thread has started; None where there is none, or where the daily quota leaves the rest to
+        later runs. Call with the lock."""
         asked = self.settings.analytics
         most = None if asked is None else asked.most_requests
         if most is not None and max(self._begun, self.traffic.requests) >= most:
@@ -199,7 +199,10 @@ class Stream(RequestStream):
             )
 
     def _place(self, body: bytes, shaped: list[Shaped]) -> tuple[datetime | None, datetime | None, bool]:
-        """Where in time a page is, once for all reports that share it: otherwise it would seem to go back."""
+        """Least and greatest cursor value of a page, and whether they ascend.
+
+        Only of the first report that has a cursor: a page that is counted twice would seem to go back in time.
+        """
         for output, result in zip(self.outputs, shaped, strict=True):
             if output.cursor_column is not None:
                 return span(result.table, output.cursor_column)
@@ -247,7 +250,7 @@ class Stream(RequestStream):
     # --- what ends
 
     def settle(self, chain: Chain, now_s: float) -> None:
-        """Count a chain as read, if its last page is decoded and its children are read. Call with the lock.
+        """Mark a chain as read, if its last page is decoded and its children are read. Call with the lock.
 
         Args:
             now_s: on the clock's monotonic scale.
@@ -270,10 +273,9 @@ class Stream(RequestStream):
             self.idle.notify_all()
 
     def fail(self, chain: Chain, error: KlaviyoError, now_s: float) -> None:
-        """End the report at the window that failed, or move on over it where the user asked for that.
+        """End the report at the window that failed, or with `advance_on_failure` skip that window.
 
-        What lies before it is read to its end, so that the next run does not start where this one did. Call with the
-        lock.
+        Earlier windows are still read, so that the next run has less to do. Call with the lock.
         """
         top = chain.top
         self.errors.append((top.window, error))
@@ -284,7 +286,7 @@ class Stream(RequestStream):
             chain.fetched, chain.undecoded, chain.children = True, 0, 0
             self.settle(chain, now_s)
             return
-        # The same question about another period would be refused as well.
+        # An analytics query that Klaviyo refuses is refused for every period.
         refused = chain.request.body is not None and not isinstance(error, TransientError)
         self.break_at(BEGINNING if self.plan.whole or refused else top.window.start)
         self.ended_s = now_s
@@ -304,7 +306,7 @@ class Stream(RequestStream):
         for chain in (*self.active, *self.broken):
             chain.room.notify_all()
 
-    # --- how far it is
+    # --- coverage and progress
 
     def covered(self) -> list[Window]:
         """What has been read so far without a gap inside, over all variants. Call with the lock."""
@@ -323,7 +325,7 @@ class Stream(RequestStream):
         return union([*reduce(intersection, per_variant, [EVERYTHING]), *self.skipped])
 
     def missing(self) -> list[Window]:
-        """What of its windows a stream that failed has not read, and what it moved on over. Call with the lock."""
+        """What a stream that failed has not read of its windows, skipped windows included. Call with the lock."""
         covered = self.covered() if self.windows != [EVERYTHING] else []
         rest = [part for window in self.windows for part in subtract(window, covered)] if self.failed else []
         return union([*rest, *self.skipped])

@@ -1,7 +1,7 @@
-"""What dlt needs set or patched for our runs: applied for the time of a run and taken back afterwards.
+"""What our runs need dlt to do otherwise. Observed with dlt 1.31.
 
-Nothing here changes another pipeline of the same process: settings carry the name of our pipeline, and what is patched
-is looked at by that run alone, or means the same for others. Observed with dlt 1.31.
+No other pipeline of the process is affected. Settings are environment variables with the name of our pipeline, and a
+logging filter; both last as long as a run. `load_empty_files` changes one destination object, for good.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dlt.destinations._adbc_jobs import AdbcParquetCopyJob
 
 from ..errors import ConfigError
 
-#: The releases of dlt whose private parts this package knows: `recovery.py` moves its files, and this module patches it.
+#: The releases of dlt whose private parts this package knows: `recovery.py` moves its files, this module patches it.
 SUPPORTED = "1.31"
 
 
@@ -96,9 +96,9 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 def load_empty_files(destination: Any) -> None:
     """Let a destination load Parquet files without rows through ADBC.
 
-    dlt hands such a file to ADBC as a stream without a schema, and the load fails for good. Row group by row group, still
-    in one transaction, every table that is handed over has a schema. Only this destination object changes: dlt asks it
-    for the client that makes the jobs.
+    dlt hands such a file to ADBC as a stream without a schema, and the load fails for good. Row group by row group,
+    still in one transaction, every table that is handed over has a schema. Only this destination object changes: dlt
+    asks it for the client that makes the jobs.
     """
     if destination is None or "client" in vars(destination):
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from ..clock import Clock, SystemClock
 from ..config import providers as config
 from ..config.build import settings_from
 from ..config.settings import Settings
+from .destination import DEFAULT_DESTINATION, in_one_transaction
 from .recovery import heal
-
-DEFAULT_DESTINATION = "warehouse"
 
 
 def load_settings(pipeline_name: str, flags: Mapping[str, Any], clock: Clock | None = None) -> Settings:
@@ -61,18 +59,3 @@ def _destination(reference: Any, name: str | None) -> AnyDestination:
     options: dict[str, Any] = {"destination_name": name} if name else {}
     made: Any = Destination.from_reference(str(reference), **options)
     return in_one_transaction(made)
-
-
-def in_one_transaction(destination: AnyDestination) -> AnyDestination:
-    """A copy of a destination that merges and replaces in one transaction, where it can.
-
-    Whatever its owner has set stays.
-    """
-    made = copy(destination)
-    made.config_params, made.caps_params = {**destination.config_params}, {**destination.caps_params}
-    if "insert-from-staging" in (made.capabilities().supported_replace_strategies or ()):
-        made.config_params.setdefault("replace_strategy", "insert-from-staging")
-    if isinstance(made, dlt.destinations.duckdb):
-        # Without it dlt runs delete and insert of a merge as two transactions on DuckDB.
-        made.caps_params.setdefault("supports_transactions", True)
-    return made

@@ -177,7 +177,7 @@ class Run:
         return self._engine.server_now()
 
     def handle(self, name: str) -> Handle:
-        """The handle of a report that was started."""
+        """Access to a report that was started."""
         return self._engine.handles[name]
 
     @property
@@ -186,7 +186,7 @@ class Run:
         return list(self._engine.handles.values())
 
     @property
-    def ready(self) -> bool:
+    def full(self) -> bool:
         """Whether fetching waits for the loader."""
         return self._engine.full()
 

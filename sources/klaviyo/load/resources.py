@@ -1,4 +1,4 @@
-"""Rows become dlt resources: what was planned is read, tables are yielded, the state is written."""
+"""Makes the dlt resource of a report. While dlt extracts it, it yields tables and writes the state that belongs to them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def resource(report: Report, disposition: Disposition, rows: Callable[[], Iterat
         write_disposition=write_disposition(disposition),
         max_table_nesting=_NESTED if inferred else 0,
         file_format="preferred" if inferred else "parquet",
-        # What counts was read, checked and explained by `config`.
+        # Settings are read and checked in `config`, so dlt injects none.
         spec=BaseConfiguration,
     )
     return made
@@ -98,7 +98,7 @@ def _sort_duplicates(report: Report, columns: Mapping[str, Any]) -> None:
     for column in report.contract.columns:
         if cursor is not None and column.path == f"attributes.{cursor.field}":
             columns[column.name]["dedup_sort"] = "desc"
-            # A user may have lifted the same value into a column of another name.
+            # Only the first: a user may have put the same value into a column of another name.
             return
 
 
@@ -115,7 +115,7 @@ def rows_of(run: Run, name: str, package: Package, *, append: bool = False, reus
     """
     resource_state = dlt.current.resource_state(name)
     if run.add(name, resource_state):
-        # Once every selected resource was asked, they start together: side by side, and sharing requests.
+        # dlt asks every resource once before it goes on. Then all reports start together and share requests.
         yield None
     run.start()
     handle = run.handle(name)
@@ -123,7 +123,7 @@ def rows_of(run: Run, name: str, package: Package, *, append: bool = False, reus
     try:
         yield from writer.whole() if handle.plan.whole else writer.windowed(append)
     except GeneratorExit:
-        # The load failed elsewhere, or somebody wanted to see a few rows only. Nothing is stored as loaded.
+        # Another resource failed, or the user wanted a few rows only (`add_limit`). No coverage is stored.
         handle.drop()
         raise
 

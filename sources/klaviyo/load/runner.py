@@ -111,7 +111,7 @@ class _Loop:
     def run(self, on_progress: Callable[[list[Progress]], None] | None) -> list[Outcome]:
         reading = self._reading
         self._plan()
-        # What exists now stays; the collector need not walk it again and again.
+        # Objects that exist now live until the end, so the garbage collector need not look at them.
         gc.freeze()
         reading.start()
         watcher = threading.Thread(target=self._watch, args=(on_progress,), daemon=True)
@@ -160,7 +160,7 @@ class _Loop:
             buffered_rows, waited_s = reading.buffered_rows, clock.monotonic() - waited_since_s
             worth = (
                 buffered_rows >= self._tuning.worth_loading_rows
-                or reading.ready
+                or reading.full
                 or (waited_s >= self._tuning.package_s and (complete or buffered_rows))
             )
             if self._stop.is_set():

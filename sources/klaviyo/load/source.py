@@ -22,7 +22,7 @@ from ..config.build import settings_from
 from ..config.settings import CUSTOM_REPORTS, Settings
 from ..errors import ConfigError
 from ..extract.tuning import DEFAULT
-from ..plan.plan import Disposition, Selection
+from ..plan.plan import Disposition, Selection, disposition_of, is_read_whole
 from ..plan.state import SOURCE
 from . import dlt_compat
 from .package import Package
@@ -50,6 +50,7 @@ def klaviyo(
     api_key: str | None = None,
     access_token: str | None = None,
     base_url: str | None = None,
+    allow_http: bool | None = None,
     revision: str | None = None,
     reports: Sequence[str] | None = None,
     extract: str | None = None,
@@ -118,7 +119,7 @@ def klaviyo_report(
 
 
 def _resources(given: Mapping[str, Any], origin: str) -> list[DltResource]:
-    """The resources of a source that stands on its own."""
+    """The resources of a source that makes its own runs."""
     dlt_compat.check_version()
     selected = _chosen(_settings(given, origin))
     session = _Session(partial(_settings, given, origin))
@@ -152,12 +153,7 @@ def _chosen(settings: Settings) -> dict[str, Selection]:
 
 def _expected(selected: Selection) -> Disposition:
     """How rows get into the table, unless the state says that the report was changed."""
-    report, settings = selected.report, selected.settings
-    if report.history:
-        return Disposition.HISTORY
-    if report.endpoint.analytics is not None:
-        return Disposition.REPLACE_PERIODS
-    return Disposition.REPLACE if not report.is_windowed or settings.extract == "all" else Disposition.MERGE
+    return disposition_of(selected.report, whole=is_read_whole(selected.report, selected.settings))
 
 
 class _Session:
@@ -221,7 +217,7 @@ class _Session:
 
 
 def source_of(run: Run, names: Iterable[str], package: Package) -> DltSource:
-    """The source over a run that somebody else steers: the given reports, into one load package."""
+    """The source of one load package: the given reports, from a run that the run loop started."""
 
     def resources() -> Iterator[DltResource]:
         for name in names:

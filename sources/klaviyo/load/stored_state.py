@@ -17,7 +17,7 @@ from ..plan.plan import Plan, plan_all
 from .duckdb import duckdb_file
 
 
-def plan(pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None = None) -> list[Plan]:
+def current_plans(pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None = None) -> list[Plan]:
     """The plan of each report, as a run that begins now would make it."""
     return plan_all(settings, _current_state(pipeline), (clock or SystemClock()).now())
 

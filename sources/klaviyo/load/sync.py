@@ -13,8 +13,8 @@ from ..clock import SystemClock
 from ..config import providers
 from ..config.build import settings_from
 from ..errors import ConfigError
+from .destination import DEFAULT_DESTINATION, in_one_transaction
 from .duckdb import duckdb_file
-from .pipeline import DEFAULT_DESTINATION, in_one_transaction
 from .recovery import heal
 from .runner import Outcome, run
 
@@ -80,7 +80,7 @@ def _set_destination(pipeline: dlt.Pipeline) -> None:
     file = duckdb_file(pipeline)
     if not _is_named_like_the_dataset(file, pipeline):
         return
-    # What dlt calls the file unless somebody names it.
+    # What dlt calls the file unless the user names it.
     default = Path(destination.config_params["local_dir"], f"{pipeline.pipeline_name}.duckdb")
     if file != default or "credentials" in destination.config_params or destination.configured_name:
         raise ConfigError(

@@ -14,8 +14,7 @@ from ..calendar import Interval, cut, own_day
 from ..catalog.report import Report
 from ..catalog.reports import reports
 from ..config.settings import VISIBILITY_LAG, ReportSettings, Settings
-from ..windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union, until
-from ..windows import plan as chunks
+from ..windows import BEGINNING, EVERYTHING, Window, chunks, intersection, subtract, union, until
 from . import state
 from .daily_quota import share
 from .event_metrics import chosen
@@ -36,6 +35,27 @@ class Disposition(Enum):
     APPEND = "appended, since it is proved that they are new"
 
 
+def disposition_of(report: Report, *, whole: bool, append: bool = False) -> Disposition:
+    """How the rows of a report get into its table.
+
+    Args:
+        whole: all of the report is read, and replaces what is there.
+        append: the table is proved to have none of the rows.
+    """
+    if report.history:
+        return Disposition.HISTORY
+    if whole:
+        return Disposition.REPLACE
+    if report.endpoint.analytics is not None:
+        return Disposition.REPLACE_PERIODS
+    return Disposition.APPEND if append else Disposition.MERGE
+
+
+def is_read_whole(report: Report, settings: ReportSettings) -> bool:
+    """Whether every run reads all of the report."""
+    return report.endpoint.analytics is None and (not report.is_windowed or settings.extract == "all")
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """A report that the settings choose, with their switches applied.
@@ -49,7 +69,7 @@ class Selection:
 
     @property
     def loaded_by(self) -> str:
-        """What the loaded periods are true of. Another date field or analytics query was not loaded."""
+        """Which coverage applies: it is stored by date field, or by analytics query."""
         return self.report.dated_by if self.settings.analytics is None else self.settings.analytics.signature
 
 
@@ -86,13 +106,7 @@ class Plan:
     @property
     def disposition(self) -> Disposition:
         """How the rows get into the table."""
-        if self.report.history:
-            return Disposition.HISTORY
-        if self.whole:
-            return Disposition.REPLACE
-        if self.settings.analytics is not None:
-            return Disposition.REPLACE_PERIODS
-        return Disposition.APPEND if self.append else Disposition.MERGE
+        return disposition_of(self.report, whole=self.whole, append=self.append)
 
 
 def plan_analytics(
@@ -127,20 +141,20 @@ def plan_analytics(
         return Plan(report, settings, [], loaded, False)
     period = Window(start, end)
     missing = subtract(period, loaded)
-    # Lookback applies behind the newest interval only; older gaps no longer change once they are read.
+    # Lookback applies before the end of the newest interval only. What was read later than that does not change.
     late = [Window(loaded[-1].end - settings.lookback, loaded[-1].end)] if loaded and settings.lookback else []
     rereads = settings.reread or settings.extract == "all"
     again = [period] if rereads else intersection([period], late)
     # The hours of a day are asked for together: Klaviyo may take timeframes by the day.
     unit: Interval = "day" if query.interval == "hour" else query.interval
     most = analytics.intervals[query.interval] // (24 if query.interval == "hour" else 1)
-    # A week or a month may start before Klaviyo has data.
+    # A week or a month may begin before the day from which Klaviyo has data.
     found = cut([*missing, *again], unit, clock, most=most, end=end)
     windows = [Window(max(one.start, since), one.end) for one in found]
     new = [one for one in reversed(windows) if rereads or intersection([one], missing)]
     due = [one for one in reversed(windows) if one not in new]
     if due and most_requests is not None:
-        # The quota may not be enough for all of them: every hour begins with another one.
+        # The quota may not be enough for all of them. Each hour starts with another one, so that all have their turn.
         turn = int(now.timestamp() // 3600) * max(1, most_requests - len(new)) % len(due)
         due = [*due[turn:], *due[:turn]]
     kept = [rest for window in loaded for rest in subtract(window, new)]
@@ -153,9 +167,9 @@ def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Windo
     Args:
         anew: the loaded rows were asked for in another way. The whole period is read again and replaces the table.
     """
-    if not report.is_windowed or settings.extract == "all":
+    if is_read_whole(report, settings):
         if settings.split_by != "none":
-            # Without a period there is no calendar to cut by.
+            # Without a period there are no calendar boundaries to split at.
             settings = replace(settings, split_by="auto")
         return Plan(report, settings, [EVERYTHING], [], True)
     windows = chunks(
@@ -172,7 +186,7 @@ def plan_report(report: Report, settings: ReportSettings, loaded: Sequence[Windo
 
 
 def start_of(report: Report, settings: ReportSettings) -> datetime:
-    """Where the period of a report starts. Dimensions that other rows point at start with the account."""
+    """Where the period of a report starts. Lists and segments start with the account: other rows point at them."""
     if report.cursor is not None and report.cursor.from_start:
         return BEGINNING
     return settings.start or BEGINNING
@@ -209,14 +223,14 @@ def plan_again(
 def _trusted(stored: Sequence[Window], now: datetime) -> list[Window]:
     """The stored coverage, as far as it can be true.
 
-    A version before 0.2.0 stored a period that was not over yet where the machine's clock was ahead. Nobody knows how far
-    it was really read, so all of it is read again.
+    Before version 0.2.0, a machine whose clock was ahead stored periods that were not over yet. How far such a period
+    was really read is unknown, so all of it is read again.
     """
     return until([window for window in union(stored) if window.end <= now + _CLOCKS_DIFFER], now)
 
 
 def fingerprint(report: Report) -> str:
-    """The mode of a custom report and a hash of what it asks for. Another one means other rows."""
+    """The mode of a custom report and a hash of its definition. If it changes, the report has other rows."""
     endpoint = report.endpoint
     told = (
         (endpoint.path, endpoint.parent, [(variant.filter, dict(variant.context)) for variant in endpoint.variants]),
