@@ -24,6 +24,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "proper": {},
     "unknown": {"sentiment": {"score": 0.5}, "lang": "de"},
     "uuid-number": {"uuid": 17},
+    "uuid-switch": {"uuid": True},
     "seconds-text": {"timestamp": "1781050523"},
     "seconds-huge": {"timestamp": 2**70},
     "seconds-true": {"timestamp": True},
@@ -112,7 +113,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
         account.add_raw("event", WHEN + timedelta(seconds=1), raw)
     account.add("event", {"id": "large", "attributes": {"datetime": WHEN, "event_properties": {"html": "ü" * 500_000}}})
     account.add("profile", {"id": "odd", "attributes": {
-        "updated": WHEN, "email": 5, "properties": {"n": 2**60}, "location": "Boston",
+        "updated": WHEN, "email": [5], "external_id": 2**60, "properties": {"n": 2**60}, "location": "Boston",
         "subscriptions": {"email": {"marketing": {"consent": "SUBSCRIBED", "double_optin": "yes", "new": 1}, "beta": {}},
                           "fax": {"consent": "NEVER"}},
     }})  # fmt: skip
@@ -152,8 +153,10 @@ def test_what_fits_loads_as_ever_beside_what_does_not(hostile: Loaded) -> None:
     assert hostile.extra("proper") is None
     assert hostile.one("unknown", columns) == usual
     assert hostile.extra("unknown") == {"attributes.sentiment": {"score": 0.5}, "attributes.lang": "de"}
-    assert hostile.one("uuid-number", columns) == (None, *usual[1:])
-    assert hostile.extra("uuid-number") == {"attributes.uuid": 17}
+    assert hostile.one("uuid-number", columns) == ("17", *usual[1:])
+    assert hostile.extra("uuid-number") is None
+    assert hostile.one("uuid-switch", columns) == (None, *usual[1:])
+    assert hostile.extra("uuid-switch") == {"attributes.uuid": True}
     for identity, value in (("text", "1781050523"), ("huge", 2**70), ("true", True), ("half", 1.5)):
         assert hostile.one(f"seconds-{identity}", "timestamp, uuid, profile_id") == (None, "u", "P")
         assert hostile.extra(f"seconds-{identity}") == {"attributes.timestamp": value}
@@ -203,11 +206,11 @@ def test_a_record_of_another_shape_keeps_what_it_has(hostile: Loaded) -> None:
 
 def test_nested_misfits_are_named_by_their_path(hostile: Loaded) -> None:
     consent = "subscriptions_email_marketing_consent, subscriptions_email_marketing_double_optin"
-    assert hostile.one("odd", f"email, location_city, {consent}, properties->>'n'", "profiles") == (
-        None, None, "SUBSCRIBED", None, str(2**60),
+    assert hostile.one("odd", f"email, external_id, location_city, {consent}, properties->>'n'", "profiles") == (
+        None, str(2**60), None, "SUBSCRIBED", None, str(2**60),
     )  # fmt: skip
     assert hostile.extra("odd", "profiles") == {
-        "attributes.email": 5,
+        "attributes.email": [5],
         "attributes.location": "Boston",
         "attributes.subscriptions.email.marketing.double_optin": "yes",
         "attributes.subscriptions.email.marketing.new": 1,
@@ -215,11 +218,10 @@ def test_nested_misfits_are_named_by_their_path(hostile: Loaded) -> None:
         "attributes.subscriptions.fax": {"consent": "NEVER"},
     }
     where = "location_latitude, location_longitude, location_city, location_zip"
-    assert hostile.one("place", where, "profiles") == (42.5, None, None, None)
+    assert hostile.one("place", where, "profiles") == (42.5, None, None, "2111")
     assert hostile.extra("place", "profiles") == {
         "attributes.location.longitude": "north",
         "attributes.location.city": ["a"],
-        "attributes.location.zip": 2111,
     }
 
 
