@@ -15,10 +15,10 @@ import requests
 from sandbox import Account, Limiter, Sandbox
 from sandbox.http import aggregate_requests
 from tests.support import truth_reports as truth
+from tests.support.sandbox_client import HEADERS
 from tests.support.truth import moment
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
-HEADERS = {"Authorization": "Klaviyo-API-Key pk_sandbox", "revision": "2026-07-15"}
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC)
 RANGE = ["greater-or-equal(datetime,2026-03-01T00:00:00)", "less-than(datetime,2026-07-01T00:00:00)"]
 ALL = list(aggregate_requests.MEASUREMENTS)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import pytest
-import requests
 
 from sandbox import Account, Sandbox
+from tests.support.sandbox_client import get, read
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
-HEADERS = {"Authorization": "Klaviyo-API-Key pk_sandbox", "revision": "2026-07-15"}
 # type -> the path that lists all its records
 LISTED = {
     "catalog-category": "/api/catalog-categories",
@@ -63,25 +62,6 @@ def account() -> Account:
 def server(account: Account) -> Iterator[Sandbox]:
     with Sandbox(account) as running:
         yield running
-
-
-def get(server: Sandbox, path: str, **parameters: Any) -> dict[str, Any]:
-    answer = requests.get(server.url + path, params=parameters, headers=HEADERS, timeout=10)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
-def read(server: Sandbox, path: str, **parameters: Any) -> list[dict[str, Any]]:
-    """All records of a list, page after page."""
-    found: list[dict[str, Any]] = []
-    url: str | None = f"{server.url}{path}?{urlencode(parameters)}"
-    while url:
-        answer = requests.get(url, headers=HEADERS, timeout=10)
-        assert answer.status_code == 200, answer.text
-        document = answer.json()
-        found += document["data"]
-        url = document["links"]["next"]
-    return found
 
 
 def plain(records: list[dict[str, Any]]) -> dict[str, Any]:

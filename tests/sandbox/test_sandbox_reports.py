@@ -15,9 +15,9 @@ from sandbox import Account, Limiter, Sandbox
 from sandbox.analytics import statistics, timeframes
 from sandbox.http import report_requests
 from tests.support import truth_reports as truth
+from tests.support.sandbox_client import HEADERS
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
-HEADERS = {"Authorization": "Klaviyo-API-Key pk_sandbox", "revision": "2026-07-15"}
 FIRST, LAST = date(2026, 5, 2), date(2026, 6, 30)
 PERIOD = {"start": "2026-05-02T00:00:00+00:00", "end": "2026-06-30T00:00:00+00:00"}
 KINDS = [report.kind for report in report_requests.REPORTS.values()]

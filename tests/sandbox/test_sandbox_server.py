@@ -15,9 +15,9 @@ import pytest
 import requests
 
 from sandbox import Account, Limiter, Sandbox
+from tests.support.sandbox_client import HEADERS
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
-HEADERS = {"Authorization": "Klaviyo-API-Key pk_sandbox", "revision": "2026-07-15"}
 
 
 class Clock:

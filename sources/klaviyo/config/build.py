@@ -5,7 +5,7 @@ Every error says what is wrong, where it was set and what is allowed. All of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -82,7 +82,7 @@ def settings_from(raw: RawSettings, now: datetime) -> Settings:
             if query is not None:
                 queries[name] = query
     if problems or settings is None:
-        raise ConfigError(without_secrets("\n".join(dict.fromkeys(problems)), raw))
+        raise _error(problems, raw)
     counting = {name: replace(settings.reports[name], analytics=query) for name, query in queries.items()}
     return replace(settings, custom=custom, reports={**settings.reports, **counting})
 
@@ -96,7 +96,7 @@ def custom_reports(raw: RawSettings) -> dict[str, Report]:
     problems: list[str] = []
     _, found = _custom_reports(raw, problems)
     if problems:
-        raise ConfigError(without_secrets("\n".join(dict.fromkeys(problems)), raw))
+        raise _error(problems, raw)
     return found
 
 
@@ -153,7 +153,7 @@ def build(raw: RawSettings, facts: Mapping[str, ReportFacts], now: datetime) -> 
         name: attempt(_parsed, raw, setting) for name, setting in ACCOUNT_SETTINGS.items() if setting.parse
     }
     if problems:
-        raise ConfigError(without_secrets("\n".join(dict.fromkeys(problems)), raw))
+        raise _error(problems, raw)
     return Settings(authorization=header, reports=found, **account)
 
 
@@ -305,6 +305,11 @@ def _layer(raw: RawSettings, name: str, fact: ReportFacts) -> tuple[RawSettings,
         values["period"] = None
     keys = [*REPORT_SETTINGS, *METRIC_SETTINGS, *fact.options]
     return RawSettings(values, {key: raw.origins.get(origin(key), "") for key in keys}), own
+
+
+def _error(problems: Iterable[str], raw: RawSettings) -> ConfigError:
+    """One error for all problems, each told once and without a key."""
+    return ConfigError(without_secrets("\n".join(dict.fromkeys(problems)), raw))
 
 
 def _attempt_of(report: str, problems: list[str], check: Callable[..., Found], *args: Any) -> Found | None:

@@ -1,4 +1,4 @@
-"""What a command begins with: its settings out of dlt's configuration, and its pipeline, mended after a kill."""
+"""What a run begins with: its settings out of dlt's configuration, and its pipeline, mended after a kill."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from dlt.common.pipeline import get_dlt_pipelines_dir
 from dlt.pipeline.configuration import PipelineConfiguration
 
 from ..clock import Clock, SystemClock
-from ..config import providers as config
+from ..config import providers
 from ..config.build import settings_from
 from ..config.settings import Settings
 from .destination import DEFAULT_DESTINATION, in_one_transaction
 from .recovery import heal
 
 
-def load_settings(pipeline_name: str, flags: Mapping[str, Any], clock: Clock | None = None) -> Settings:
-    """Settings of a pipeline out of flags and dlt's configuration, checked.
+def load_settings(
+    pipeline_name: str | None, given: Mapping[str, Any], origin: str = "the flag {}", clock: Clock | None = None
+) -> Settings:
+    """Settings of a pipeline out of what is given and dlt's configuration, checked.
+
+    Args:
+        given: what beats the configuration.
+        origin: how messages call the place of what is given; see `providers.read`.
 
     Raises:
         ConfigError: a setting is wrong or missing.
     """
-    return settings_from(config.read(pipeline_name, flags, "the flag {}"), (clock or SystemClock()).now())
+    return settings_from(providers.read(pipeline_name, given, origin), (clock or SystemClock()).now())
 
 
 def open_pipeline(

@@ -16,9 +16,6 @@ from dlt.common.pipeline import PipelineContext
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource, DltSource
 
-from ..clock import SystemClock
-from ..config import providers
-from ..config.build import settings_from
 from ..config.settings import CUSTOM_REPORTS, Settings
 from ..errors import ConfigError
 from ..extract.tuning import DEFAULT
@@ -26,6 +23,7 @@ from ..plan.plan import Disposition, Selection, disposition_of, is_read_whole
 from ..plan.state import SOURCE
 from . import dlt_compat
 from .package import Package
+from .pipeline import load_settings
 from .prepare import Run
 from .resources import resource, rows_of
 
@@ -128,8 +126,7 @@ def _resources(given: Mapping[str, Any], origin: str) -> list[DltResource]:
 
 def _settings(given: Mapping[str, Any], origin: str) -> Settings:
     pipeline = _active_pipeline()
-    raw = providers.read(pipeline.pipeline_name if pipeline else None, given, origin)
-    return settings_from(raw, SystemClock().now())
+    return load_settings(pipeline.pipeline_name if pipeline else None, given, origin)
 
 
 def _active_pipeline() -> dlt.Pipeline | None:

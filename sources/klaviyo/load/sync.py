@@ -9,12 +9,10 @@ from typing import Any
 
 import dlt
 
-from ..clock import SystemClock
-from ..config import providers
-from ..config.build import settings_from
 from ..errors import ConfigError
 from .destination import DEFAULT_DESTINATION, in_one_transaction
 from .duckdb import duckdb_file
+from .pipeline import load_settings
 from .recovery import heal
 from .runner import Outcome, run
 
@@ -41,7 +39,7 @@ def sync(pipeline: dlt.Pipeline, **settings: Any) -> list[Outcome]:
         ConfigError: a setting is wrong or missing, or the pipeline cannot be used.
     """
     _check(pipeline)
-    chosen = settings_from(providers.read(pipeline.pipeline_name, settings, "the call of sync()"), SystemClock().now())
+    chosen = load_settings(pipeline.pipeline_name, settings, "the call of sync()")
     _mend(pipeline)
     _set_destination(pipeline)
     with _signals_end_the_run(pipeline):
