@@ -16,6 +16,10 @@ from ..store.sorted_runs import Handle
 from .errors import invalid
 from .query import Query
 
+#: Kinds whose page tokens hold the value of the sort field alone: the next page begins after all records with it.
+WITHOUT_IDS = ("form", "web-feed")
+_LAST = 1 << 62
+
 
 @dataclass(frozen=True)
 class Page:
@@ -30,7 +34,9 @@ def _mark(path: str, parameters: dict[str, str]) -> int:
     return zlib.crc32("\n".join((path, parameters.get("filter", ""), parameters.get("sort", ""))).encode())
 
 
-def _token(mark: int, handle: Handle) -> str:
+def _token(mark: int, kind: str, handle: Handle) -> str:
+    if kind in WITHOUT_IDS:
+        handle = (handle[0], _LAST)
     return base64.urlsafe_b64encode(json.dumps([mark, *handle]).encode()).decode().rstrip("=")
 
 
@@ -89,7 +95,7 @@ def page(source: Source, path: str, parameters: dict[str, str], query: Query, pa
     kept: list[Handle] = []
     for handle in handles:
         if len(kept) == query.size:
-            return Page(kept, _token(mark, kept[-1]))
+            return Page(kept, _token(mark, source.kind, kept[-1]))
         kept.append(handle)
     return Page(kept, None)
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from sources.klaviyo import klaviyo
 from sources.klaviyo.extract.tuning import Tuning
 from sources.klaviyo.load import runner as klaviyo_run
+from sources.klaviyo.load.doubles import remove_doubles
 from sources.klaviyo.load.pipeline import open_pipeline
 from sources.klaviyo.load.source import source_of
 from tests.support import truth
@@ -172,3 +174,58 @@ def test_other_reports_are_merged_from_the_first_row_on(journey: Journey) -> Non
     tables = pipeline.default_schema.tables
     assert (tables["events"]["write_disposition"], tables["profiles"]["write_disposition"]) == ("append", "merge")
     exact(journey, report="profiles")
+
+
+@pytest.fixture
+def dated_anew(journey: Journey) -> list[str]:
+    """Events that Klaviyo gives twice, with two moments, and all ids."""
+    proper = truth_ids(journey.account, "event", "datetime", START, NOW - LAG)
+    for number, (identity, day) in enumerate([("near", 3), ("near", 9), ("far", 3), ("far", 25), ("far", 14)]):
+        at = datetime(2026, 6, day, 8, tzinfo=UTC)
+        journey.account.stores["event"].put(
+            {"id": str(number)}, raw(identity, at.isoformat()), int(at.timestamp())
+        )  # Two records for the server, one for whoever reads them.
+    return sorted([*proper, "near", "far"])
+
+
+NEWEST = [("far", datetime(2026, 6, 25, 8, tzinfo=UTC)), ("near", datetime(2026, 6, 9, 8, tzinfo=UTC))]
+DATED = "SELECT id, datetime FROM klaviyo.events WHERE id IN ('near', 'far') ORDER BY id"
+
+
+@pytest.mark.parametrize("split_by", ["week", "auto"])
+@pytest.mark.parametrize("rows_at_once", [1, 100, 10_000])
+def test_an_event_that_is_dated_anew_during_a_first_load_is_there_once_as_it_is_now(
+    journey: Journey, dispositions: list[str], dated_anew: list[str], split_by: str, rows_at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(klaviyo_run, "remove_doubles", partial(remove_doubles, rows_at_once=rows_at_once))
+    journey.load("events", split_by=split_by)
+    # On one page, both are seen as they come.
+    assert split_by == "auto" or set(dispositions) == {"append"}
+    assert journey.ids("events") == dated_anew
+    assert journey.sql(DATED) == NEWEST
+
+
+def test_a_run_that_died_before_it_looked_for_doubles_leaves_that_to_the_next_one(
+    journey: Journey, dated_anew: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(klaviyo_run, "remove_doubles", lambda *_: 0)
+        journey.load("events", split_by="week")
+    assert len(journey.ids("events")) == len(dated_anew) + 3
+    journey.forget()
+    journey.load("events", lookback_days=0, end_date="2026-06-29")
+    assert journey.ids("events") == dated_anew
+    assert journey.sql(DATED) == NEWEST
+
+
+def test_appended_rows_are_compared_until_a_later_run_has_stored_that_they_were(
+    journey: Journey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    monkeypatch.setattr(klaviyo_run, "remove_doubles", lambda pipeline, report, windows: compared.append(len(windows)))
+    for _ in range(3):
+        journey.load("events")
+        journey.clock.forward(hours=1)
+    # After the first run and before the second one.
+    assert [number > 0 for number in compared] == [False, True, True, False, False, False]

@@ -200,7 +200,7 @@ _TABLE = (
         ),
         doc="Messages that flow actions send, one row each.",
     ),
-    EndpointRow("forms", "/api/forms", cursor=Cursor("updated_at"), doc="Sign-up forms, one row each."),
+    EndpointRow("forms", "/api/forms", cursor=Cursor("updated_at", unique=False), doc="Sign-up forms, one row each."),
     EndpointRow(
         "form_definitions",
         "/api/forms/{id}",
@@ -269,7 +269,10 @@ _TABLE = (
         doc="Blocks and sections that are used in many templates.",
     ),
     EndpointRow(
-        "web_feeds", "/api/web-feeds", cursor=Cursor("updated"), doc="Web feeds that templates draw content from."
+        "web_feeds",
+        "/api/web-feeds",
+        cursor=Cursor("updated", unique=False),
+        doc="Web feeds that templates draw content from.",
     ),
     EndpointRow("webhooks", "/api/webhooks", doc="Webhooks that Klaviyo calls when something happens in the account."),
     EndpointRow("webhook_topics", "/api/webhook-topics", doc="Topics that a webhook can subscribe to."),

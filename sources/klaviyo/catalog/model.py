@@ -34,6 +34,8 @@ class Cursor:
             that other rows point at.
         always: keep the field in the filter even without a bound, because the filter also selects the records.
         fixed: the value of a record never changes, so a record belongs to one period only.
+        unique: page tokens hold the id beside the value. Where they may not, the next page begins after the value in
+            which a page ended, and what else has that value is asked for once more.
     """
 
     field: str
@@ -42,6 +44,7 @@ class Cursor:
     from_start: bool = False
     always: bool = False
     fixed: bool = False
+    unique: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Many rows are packed, so that reading can go on while dlt loads a load package.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
@@ -64,6 +64,11 @@ class Buffer:
         self._packed.append(packed)
         self._packed_bytes += packed.size
         self._tables, self._table_rows, self._table_bytes = [], 0, 0
+
+    def put_back(self, tables: Iterable[pa.Table]) -> None:
+        """Buffer tables that were drained, before all others."""
+        for table in (*tables, *self.drain()):
+            self.add(table)
 
     def drain(self) -> Drained:
         """Return all rows and empty the buffer."""

@@ -42,6 +42,7 @@ class Chain:
         window: what is still to be read. An idle thread may take its later half away.
         progress: greatest cursor value decoded so far.
         page_start: least cursor value of the page decoded last. The time from there to `progress` is the span of a page.
+        page_end: greatest cursor value of the page decoded last, where page tokens may lose others with that value.
         density: the average span of a page.
         ascends: whether every page so far came in the order that was asked for.
         undecoded: pages that are fetched and not decoded.
@@ -58,6 +59,7 @@ class Chain:
     parent: Chain | None = None
     progress: datetime | None = None
     page_start: datetime | None = None
+    page_end: datetime | None = None
     density: Density = field(default_factory=Density)
     ascends: bool = True
     undecoded: int = 0

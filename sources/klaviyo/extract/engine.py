@@ -16,6 +16,8 @@ from datetime import datetime
 from functools import partial
 from itertools import chain as chained
 
+import pyarrow as pa
+
 from ..catalog.report import Report
 from ..clock import Clock, SystemClock
 from ..config.settings import Settings
@@ -194,6 +196,11 @@ class Engine:
             covered = union([*output.plan.covered, *stream.covered()])
             self._to_decode.notify()
             return Taken(tables, covered, ended)
+
+    def put_back(self, output: Output, tables: Iterable[pa.Table]) -> None:
+        """See `Handle.put_back`."""
+        with self._lock:
+            output.buffer.put_back(tables)
 
     def drop(self, stream: Stream, output: Output) -> None:
         """See `Handle.drop`."""
@@ -392,6 +399,10 @@ class Handle:
             BaseException: the error that ended a thread of the engine.
         """
         return self._engine.take(self._stream, self.output, last=last, append=append)
+
+    def put_back(self, tables: Iterable[pa.Table]) -> None:
+        """Return tables that were taken, to be taken first in the next load package."""
+        self._engine.put_back(self.output, tables)
 
     def drop(self) -> None:
         """Give up the rest of the report. Its requests end, unless they fill another one too."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ..decode.keys import Newest, key_hashes
 from .tuning import DEFAULT, Tuning
 
 
@@ -51,21 +51,10 @@ class Spool:
         self._flush()
         self._writer.close()
         hashes = np.concatenate(self._hashes) if self._hashes else np.empty(0, np.int64)
-        # Rows that share a hash with another row. Different keys can share one too, so their keys are compared below.
-        ordered = np.sort(hashes)
-        suspects = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        del ordered
-        winners = self._winners(hashes, suspects) if len(suspects) else {}
-        position = 0
+        newest, position = Newest(self._read, hashes, self._key, self._newest), 0
         for table in self._read():
-            size = table.num_rows
-            if winners:
-                keep = np.ones(size, bool)
-                for row in np.nonzero(np.isin(hashes[position : position + size], suspects))[0]:
-                    keep[row] = winners[self._key_of(table, int(row))] == position + int(row)
-                table = table.filter(pa.array(keep))
-            position += size
-            yield table
+            yield newest.kept(table, position)
+            position += table.num_rows
 
     def close(self) -> None:
         """Release memory and disk space."""
@@ -78,30 +67,10 @@ class Spool:
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
         for batch in table.to_batches():
             self._writer.write_batch(batch)
-            texts = pc.binary_join_element_wise(
-                *[batch.column(name).cast(pa.string()) for name in self._key], "|", null_handling="replace"
-            )
-            self._hashes.append(np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts)))
+            self._hashes.append(key_hashes(pa.Table.from_batches([batch]), self._key))
 
     def _read(self) -> Iterator[pa.Table]:
         self._file.seek(0)
         with pa.ipc.open_stream(pa.PythonFile(self._file, mode="r")) as reader:
             for batch in reader:
                 yield pa.Table.from_batches([batch], self._schema)
-
-    def _key_of(self, table: pa.Table, row: int) -> tuple[object, ...]:
-        return tuple(table.column(name)[row].as_py() for name in self._key)
-
-    def _winners(self, hashes: np.ndarray, suspects: np.ndarray) -> dict[tuple[object, ...], int]:
-        """Key -> position of the row to keep, for keys whose hash occurs more than once."""
-        best: dict[tuple[object, ...], tuple[float, int]] = {}
-        position = 0
-        for table in self._read():
-            for row in np.nonzero(np.isin(hashes[position : position + table.num_rows], suspects))[0]:
-                key = self._key_of(table, int(row))
-                when = table.column(self._newest)[int(row)].as_py() if self._newest else None
-                rank = (when.timestamp() if when is not None else float("-inf"), position + int(row))
-                if key not in best or rank > best[key]:
-                    best[key] = rank
-            position += table.num_rows
-        return {key: rank[1] for key, rank in best.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from operator import itemgetter
 
@@ -171,6 +171,7 @@ class Stream(RequestStream):
         with self.lock:
             if self.given_up(chain):
                 return
+            self._ask_again(chain, place[1])
             chain.move(*place)
             surplus = query.surplus(endpoint, request.window, chain.window)
             for number, (output, result) in enumerate(zip(self.outputs, shaped, strict=True)):
@@ -197,6 +198,29 @@ class Stream(RequestStream):
             raise TransientError(
                 f"{chain.request.endpoint.path}: {chain.empty_pages} pages in a row without a record, and no last one"
             )
+
+    def _ask_again(self, chain: Chain, high: datetime | None) -> None:
+        """Where page tokens may lose records, ask once more for the second in which the page before ended. Call with
+        the lock.
+
+        Args:
+            high: the greatest cursor value of this page.
+        """
+        request, ended = chain.request, chain.page_end
+        if request.endpoint.cursor is None or request.endpoint.cursor.unique:
+            return
+        chain.page_end = high
+        if ended is None:
+            return
+        second = ended.replace(microsecond=0)
+        window = Window(max(chain.window.start, second), min(chain.window.end, second + timedelta(seconds=1)))
+        # Records of one second that fill more than a page cannot be told apart by a filter.
+        if window.start >= window.end or window == chain.window:
+            return
+        again = self.request(request.endpoint, window, request.variant, request.parent_id, request.context)
+        self.pending.append(Chain(again, threading.Condition(self.lock), chain.parent))
+        if chain.parent is not None:
+            chain.parent.children += 1
 
     def _place(self, body: bytes, shaped: list[Shaped]) -> tuple[datetime | None, datetime | None, bool]:
         """Least and greatest cursor value of a page, and whether they ascend.
@@ -229,9 +253,12 @@ class Stream(RequestStream):
         surplus = query.surplus(endpoint, chain.request.window, chain.window)
         found = parents(body, parent, endpoint.cursor.field if endpoint.cursor else None, surplus)
         self._count_empty(chain, body, bool(found))
+        cursor = endpoint.cursor
+        high = records_span(body, cursor.field)[1] if cursor is not None and not cursor.unique else None
         with self.lock:
             if self.given_up(chain):
                 return
+            self._ask_again(chain, high)
             for parent_id, context in found:
                 below = self._children(chain, parent_id, context)
                 self.pending.extend(below)

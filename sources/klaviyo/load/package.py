@@ -22,6 +22,11 @@ class Package:
         self.last = False
         self.begin()
 
+    @property
+    def only(self) -> bool:
+        """Whether no other package follows it."""
+        return self._most_rows is None
+
     def begin(self) -> None:
         """A new package begins."""
         self._rows = 0

@@ -39,6 +39,7 @@ class Run:
         selected: report -> how the settings ask for it, of those that are to be read.
         refused: report -> why it is not read.
         anew: reports that ask for other rows than those that are loaded; their tables are replaced.
+        compared: reports whose appended rows were compared with the rest of their table before this run began.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Run:
         self.selected = selections(settings)
         self.refused: dict[str, KlaviyoError] = {}
         self.anew: set[str] = set()
+        self.compared: set[str] = set()
         if notice := ending(settings.revision, self.began):
             log.warning(notice)
         self._taken = {*reports(settings.revision), *settings.custom}

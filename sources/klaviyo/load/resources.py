@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dlt
@@ -20,6 +20,7 @@ from ..extract.engine import Handle
 from ..plan import state
 from ..plan.plan import Disposition, Plan, fingerprint
 from ..windows import BEGINNING, EVERYTHING, Window, union, until
+from .latest import Latest
 from .package import Package
 from .prepare import Run
 
@@ -53,8 +54,8 @@ def resource(report: Report, disposition: Disposition, rows: Callable[[], Iterat
     elif disposition is not Disposition.REPLACE:
         if DELETED in columns:
             columns[DELETED]["hard_delete"] = True
-        if not inferred:
-            _sort_duplicates(report, columns)
+        if (newest := _sorts_duplicates(report)) is not None:
+            columns[newest]["dedup_sort"] = "desc"
 
     # dlt calls a generator function anew for each extraction, and takes no `partial` for one.
     def read() -> Iterator[Any]:
@@ -92,14 +93,14 @@ def _destination() -> str:
     return "" if destination is None else destination.destination_type.rpartition(".")[2]
 
 
-def _sort_duplicates(report: Report, columns: Mapping[str, Any]) -> None:
-    """Of two rows with one key, let dlt keep the one with the greater cursor value."""
-    cursor = report.endpoint.cursor
-    for column in report.contract.columns:
-        if cursor is not None and column.path == f"attributes.{cursor.field}":
-            columns[column.name]["dedup_sort"] = "desc"
-            # Only the first: a user may have put the same value into a column of another name.
-            return
+def _sorts_duplicates(report: Report) -> str | None:
+    """The column by which dlt chooses among rows with one key: it keeps the one with the greatest cursor value."""
+    cursor, custom = report.endpoint.cursor, report.custom
+    if cursor is None or (custom is not None and custom.inferred):
+        return None
+    # Only the first: a user may have put the same value into a column of another name.
+    found = (one.name for one in report.contract.columns if one.path == f"attributes.{cursor.field}")
+    return next(found, None)
 
 
 def rows_of(run: Run, name: str, package: Package, *, append: bool = False, reused: bool = False) -> Iterator[Any]:
@@ -145,23 +146,41 @@ class _Writer:
     def windowed(self, append: bool) -> Iterator[Any]:
         """The rows that are there, until the package is full or the report is read."""
         plan, handle, query = self._plan, self._handle, self._plan.settings.analytics
-        first = not self._state
+        first, latest, waits = not self._state, None, False
+        if not (append or plan.disposition is Disposition.REPLACE_PERIODS):
+            newest = _sorts_duplicates(plan.report)
+            latest = Latest(
+                plan.report.key_columns, newest or plan.report.cursor_column, sorted_later=newest is not None
+            )
+        if plan.report.name in self._run.compared:
+            self._run.compared.discard(plan.report.name)
+            state.remember_appended(self._state, [])
         while True:
             last = self._package.full
             taken = handle.take(last=last, append=append)
-            for table in taken.tables:
+            waits, tables = taken.needs_merge, iter(taken.tables)
+            for table in tables:
+                settled = table if latest is None else latest.settled(table)
+                if settled is None and not self._package.only:
+                    handle.put_back([table, *tables])
+                    waits = True
+                    break
+                # A plain `pipeline.run` has one package: of two rows that dlt cannot tell apart it keeps either.
+                table = table if settled is None else settled
                 first = False
                 self._package.add(table.num_rows)
                 yield self._fitted(table)
-            if taken.ended or last or taken.needs_merge:
+            if taken.ended or last or waits:
                 break
             if not taken.tables.rows:
                 yield None
         self._raise()
+        if append:
+            state.remember_appended(self._state, [*state.appended(self._state), *plan.windows])
         if first:
             # The table exists, with all its columns, even if the account has no such records.
             yield self._empty()
-        if taken.needs_merge:
+        if waits:
             # Don't save coverage yet: it counts rows still buffered for the next merge package.
             return
         # Stored and new coverage never lies in the future, whatever this machine's clock says: what Klaviyo gets until

@@ -22,6 +22,7 @@ from ..plan import state
 from ..plan.plan import start_of
 from ..windows import BEGINNING, Window, high_water
 from . import dlt_compat, duckdb
+from .doubles import remove_doubles
 from .package import Package
 from .prepare import Run
 from .recovery import recover
@@ -121,6 +122,7 @@ class _Loop:
                 self._package.begin()
                 self._pipeline.run(source_of(reading, names, self._package))
             stored = self._pipeline.state
+            self._compare(stored)
             outcomes = [self._refusal(name) for name in reading.refused]
             outcomes += [self._outcome(name, stored) for name in reading.selected]
         finally:
@@ -135,12 +137,21 @@ class _Loop:
         # dlt reads the state from disk, each time that it is asked.
         reading, stored = self._reading, self._pipeline.state
         reading.prepare(stored)
+        # Those of a run that was killed before it compared them. That they are compared is stored with the next rows.
+        reading.compared |= self._compare(stored)
         for name in reading.selected:
             own = state.of_report(stored, name)
             reading.add(name, own)
             plan = reading.plan(name)
             if duckdb.never_loaded(self._pipeline, plan, state.covered(own, plan.loaded_by)):
                 reading.allow_append(name)
+
+    def _compare(self, stored: Mapping[str, Any]) -> set[str]:
+        """Keep the newest of each row that was appended twice; the reports whose rows were compared."""
+        found = {name: state.appended(state.of_report(stored, name)) for name in self._reading.selected}
+        for name, windows in found.items():
+            remove_doubles(self._pipeline, self._reading.selected[name].report, windows)
+        return {name for name, windows in found.items() if windows}
 
     def _next_package(self) -> list[str]:
         """The reports of the next load package, once it is worth one; empty when there is nothing left to load."""

@@ -5,7 +5,7 @@ The only store is dlt's state, which dlt commits together with the rows and rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ _ZONE = "timezone"
 _SPENT = "spent"
 _METRIC = "metric"
 _FINGERPRINT = "fingerprint"
+_APPENDED = "appended"
 
 
 def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
@@ -33,16 +34,13 @@ def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
     """
     if resource_state.get(_BY, by) != by:
         return []
-    return union(
-        Window(datetime.fromisoformat(start), datetime.fromisoformat(end))
-        for start, end in resource_state.get(_COVERED, ())
-    )
+    return _windows(resource_state.get(_COVERED, ()))
 
 
 def remember(resource_state: MutableMapping[str, Any], windows: Sequence[Window], by: str) -> None:
     """Write the coverage, and what dates it, into the state of a resource."""
     resource_state[_BY] = by
-    resource_state[_COVERED] = [[w.start.isoformat(), w.end.isoformat()] for w in union(windows)]
+    resource_state[_COVERED] = _texts(windows)
 
 
 def zone(resource_state: Mapping[str, Any]) -> str | None:
@@ -104,3 +102,24 @@ def fingerprint(resource_state: Mapping[str, Any]) -> str | None:
 def remember_fingerprint(resource_state: MutableMapping[str, Any], fingerprint: str) -> None:
     """Write the fingerprint of the definition that the rows are read with."""
     resource_state[_FINGERPRINT] = fingerprint
+
+
+def appended(resource_state: Mapping[str, Any]) -> list[Window]:
+    """The periods whose rows were appended and not compared with the rest of the table since."""
+    return _windows(resource_state.get(_APPENDED, ()))
+
+
+def remember_appended(resource_state: MutableMapping[str, Any], windows: Sequence[Window]) -> None:
+    """Write the periods whose rows were appended; none once they are compared with the rest of the table."""
+    if windows:
+        resource_state[_APPENDED] = _texts(windows)
+    else:
+        resource_state.pop(_APPENDED, None)
+
+
+def _windows(texts: Iterable[Sequence[str]]) -> list[Window]:
+    return union(Window(datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in texts)
+
+
+def _texts(windows: Sequence[Window]) -> list[list[str]]:
+    return [[window.start.isoformat(), window.end.isoformat()] for window in union(windows)]
