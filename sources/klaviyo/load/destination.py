@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from copy import copy
+from typing import Any
 
 import dlt
 from dlt.common.destination import AnyDestination
+from dlt.common.destination.utils import resolve_replace_strategy
 
 #: A DuckDB file named like the dataset makes DuckDB's names ambiguous, so it is named after this.
 DEFAULT_DESTINATION = "warehouse"
+
+#: A table without a format of its own, such as Delta.
+_PLAIN: Any = {"name": "any", "columns": {}}
 
 
 def in_one_transaction(destination: AnyDestination) -> AnyDestination:
@@ -18,7 +23,8 @@ def in_one_transaction(destination: AnyDestination) -> AnyDestination:
     """
     made = copy(destination)
     made.config_params, made.caps_params = {**destination.config_params}, {**destination.caps_params}
-    if "insert-from-staging" in (made.capabilities().supported_replace_strategies or ()):
+    # Files have no staging, although the destination's list of strategies says so.
+    if resolve_replace_strategy(_PLAIN, "insert-from-staging", made.capabilities()) is not None:
         made.config_params.setdefault("replace_strategy", "insert-from-staging")
     if isinstance(made, dlt.destinations.duckdb):
         # Without it dlt runs delete and insert of a merge as two transactions on DuckDB.

@@ -19,9 +19,9 @@ from ..errors import KlaviyoError
 from ..extract.progress import Progress
 from ..extract.tuning import DEFAULT, Tuning
 from ..plan import state
-from ..plan.plan import start_of
+from ..plan.plan import selections, start_of
 from ..windows import BEGINNING, Window, high_water
-from . import dlt_compat, duckdb
+from . import dlt_compat, duckdb, fits
 from .doubles import remove_doubles
 from .package import Package
 from .prepare import Run
@@ -86,9 +86,10 @@ def run(
         One outcome a report. A report that failed does not keep the others from loading.
 
     Raises:
-        ConfigError: the installed dlt is not one that this package knows.
+        ConfigError: the installed dlt is not one that this package knows, or the destination cannot keep a report exact.
     """
     with dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None):
+        fits.check(pipeline, selections(settings).values())
         duckdb.prepare(pipeline)
         recover(pipeline)
         return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning).run(on_progress)
