@@ -70,6 +70,16 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(
     # A Postgres text cannot hold the character; the whole value is kept beside.
     found = ask(tmp_path, f"select first_name, _extra::text from profiles where id = '{profile}'")
     assert found == [("Zara", '{"attributes.first_name":"Za\\u0000ra"}')]
+    undescribed = ask(
+        tmp_path,
+        "select relname, attname from pg_class c join pg_attribute on attrelid = c.oid where attnum > 0 "
+        "and relnamespace = 'klaviyo'::regnamespace and relkind = 'r' and left(relname, 4) <> '_dlt' "
+        "and not attisdropped and col_description(c.oid, attnum) is null",
+    )
+    assert undescribed == []
+    assert ask(tmp_path, "select obj_description('events'::regclass)") == [
+        (reports(DEFAULT_REVISION)["events"].contract.description,)
+    ]
     members = sum(len(account.members("list", record["id"])) for record in account.records("list"))
     assert ask(tmp_path, "select count(*) from list_profiles where _dlt_valid_to is null")[0][0] == members
 

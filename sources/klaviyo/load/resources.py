@@ -73,6 +73,8 @@ def resource(report: Report, disposition: Disposition, rows: Callable[[], Iterat
         # Settings are read and checked in `config`, so dlt injects none.
         spec=BaseConfiguration,
     )
+    # dlt writes it as a comment on Databricks, `comments.py` on DuckDB and Postgres.
+    made.apply_hints(additional_table_hints={"description": contract.description})
     return made
 
 

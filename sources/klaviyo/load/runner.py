@@ -22,6 +22,7 @@ from ..plan import state
 from ..plan.plan import selections, start_of
 from ..windows import BEGINNING, Window, high_water
 from . import dlt_compat, duckdb, fits
+from .comments import describe
 from .doubles import remove_doubles
 from .package import Package
 from .prepare import Run
@@ -118,12 +119,15 @@ class _Loop:
         reading.start()
         watcher = threading.Thread(target=self._watch, args=(on_progress,), daemon=True)
         watcher.start()
+        altered = False
         try:
             while names := self._next_package():
                 self._package.begin()
-                self._pipeline.run(source_of(reading, names, self._package))
+                loaded = self._pipeline.run(source_of(reading, names, self._package))
+                altered = altered or any(package.schema_update for package in loaded.load_packages)
             stored = self._pipeline.state
             self._compare(stored)
+            describe(self._pipeline, changed=altered)
             outcomes = [self._refusal(name) for name in reading.refused]
             outcomes += [self._outcome(name, stored) for name in reading.selected]
         finally:
