@@ -68,8 +68,8 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(
     assert {event for event, moment in moments.items() if moment < now - timedelta(minutes=1)} <= set(ids)
     assert all(moments[event] < now + timedelta(minutes=5) for event in ids)
     # A Postgres text cannot hold the character; the whole value is kept beside.
-    found = ask(tmp_path, f"select first_name, _extra::text from profiles where id = '{profile}'")
-    assert found == [("Zara", '{"attributes.first_name":"Za\\u0000ra"}')]
+    found = ask(tmp_path, f"select first_name, _extra->>'attributes.first_name' from profiles where id = '{profile}'")
+    assert found == [("Zara", r"Za\u0000ra")]
     undescribed = ask(
         tmp_path,
         "select relname, attname from pg_class c join pg_attribute on attrelid = c.oid where attnum > 0 "
@@ -270,7 +270,8 @@ def test_custom_reports_are_raw_included_and_lifted(journey: PostgresJourney) ->
         included = journey.sql("SELECT id FROM klaviyo.orders__included WHERE type = 'profile'")
         assert sorted(identity for (identity,) in included) == sorted(pointed)
         ((told,),) = journey.sql(f"SELECT attributes::text FROM klaviyo.orders__included WHERE id = '{someone}'")
-        assert json.loads(told)["properties"].items() >= nul.items()
+        wanted = {"first_name": r"Za\u0000ra", "big": 2**60 + 1}
+        assert json.loads(told)["properties"].items() >= wanted.items()
         lists = sorted((record["id"], record["attributes"]["name"]) for record in journey.account.records("list"))
         assert sorted(journey.sql("SELECT id, name FROM klaviyo.unpacked")) == lists
         found = [journey.rows(table) for table in ("orders", "orders__included")]
@@ -302,3 +303,67 @@ def _count(pipeline: dlt.Pipeline, table: str) -> int:
     with pipeline.sql_client() as client:
         ((number,),) = client.execute_sql(f"SELECT count(*) FROM {table}") or [(0,)]
         return int(number)
+
+
+# --- JSON
+
+TYPES = """
+    SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns
+    WHERE data_type LIKE 'json%' AND table_schema LIKE 'klaviyo%' AND table_name IN ('events', 'metrics')
+"""
+ODD: dict[str, dict[str, Any]] = {
+    "nul": {"a": "x\x00y"},
+    "surrogate": {"a": "\ud83d"},
+    "huge": {"a": 1},
+    "big": {"a": 2**70, "deep": {"Items": ["one", "two"]}},
+}
+
+
+def hostile(journey: Journey) -> None:
+    """Events whose properties Postgres refuses, or cannot be asked about."""
+    for name, properties in ODD.items():
+        moment = NOW - timedelta(days=3)
+        body = json.dumps(
+            {
+                "type": "event",
+                "id": name,
+                "attributes": {"datetime": moment.isoformat(), "event_properties": properties},
+            }
+        )
+        if name == "huge":
+            body = body.replace('{"a": 1}', '{"a": 1e200000}')
+        journey.account.add_raw("event", moment, body.encode())
+
+
+@pytest.mark.parametrize("json_type", ["jsonb", "json"])
+def test_json_is_loaded_and_can_be_asked_whatever_is_in_it(journey: PostgresJourney, json_type: str) -> None:
+    hostile(journey)
+    for _ in range(2):
+        journey.load("events", "metrics", postgres_json=json_type, reread=True)
+        found = dict(journey.sql("SELECT id, event_properties->>'a' FROM klaviyo.events"))
+        odd = {name: found[name] for name in ODD}
+        assert odd == {"nul": r"x\u0000y", "surrogate": "\ufffd", "huge": None, "big": str(2**70)}
+        deep = "SELECT event_properties #>> '{deep,Items,1}' FROM klaviyo.events WHERE id = 'big'"
+        assert journey.sql(deep) == [("two",)]
+        kept = "SELECT _extra->>'attributes.event_properties' FROM klaviyo.events WHERE id = 'huge'"
+        assert journey.sql(kept) == [('{"a": 1e200000}',)]
+        ((rows, ids),) = journey.sql("SELECT count(*), count(DISTINCT id) FROM klaviyo.events")
+        assert rows == ids
+    types = {kind for schema, _, _, kind in journey.sql(TYPES) if schema == "klaviyo"}
+    assert types == {json_type}
+
+
+def test_a_table_that_has_json_columns_already_keeps_them(journey: PostgresJourney) -> None:
+    journey.load("events", "metrics", postgres_json="json")
+    hostile(journey)
+    journey.load("events", "metrics", reread=True)
+    assert {kind for schema, _, _, kind in journey.sql(TYPES) if schema == "klaviyo"} == {"json"}
+    assert set(ODD) <= set(journey.ids("events"))
+
+
+def test_tables_that_merge_have_an_index_on_their_key(journey: PostgresJourney) -> None:
+    journey.load("events", "metrics", "list_profiles")
+    indexes = "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = 'klaviyo' AND indexname LIKE '%key_idx'"
+    ((table, definition),) = journey.sql(indexes)
+    assert table == "events"
+    assert definition.endswith("USING btree (id)")

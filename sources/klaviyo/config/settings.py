@@ -111,6 +111,13 @@ ACCOUNT_SETTINGS = _by_name(
         300.0,
         parse.seconds(_SECONDS_OR_NONE, zero=True),
     ),
+    Setting(
+        "postgres_json",
+        "jsonb, json",
+        "Type of the JSON columns of tables that are made in Postgres. `json` keeps every byte, `jsonb` can be indexed.",
+        "jsonb",
+        parse.choice("jsonb", "json"),
+    ),
 )
 #: Settings of every report, for all of them or for one.
 REPORT_SETTINGS = _by_name(
@@ -282,5 +289,6 @@ class Settings:
     revision: str
     request_timeout_s: float
     max_wait_s: float
+    postgres_json: str
     reports: Mapping[str, ReportSettings]
     custom: Mapping[str, Report] = field(default_factory=dict)

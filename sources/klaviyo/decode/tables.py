@@ -1,4 +1,4 @@
-"""Arrow tables of rows: made from a contract, cut by value, cleaned of NUL characters, measured in time."""
+"""Arrow tables of rows: made from a contract, cut by value, measured in time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-from msgspec import Raw
 
-from ..catalog.contracts import EXTRA, Contract
-from ..jsonapi import json_object, object_of
+from ..catalog.contracts import Contract
 from ..windows import Window
 from .values import ARROW
 
@@ -55,36 +52,6 @@ def without(table: pa.Table, column: str, surplus: Sequence[Window]) -> pa.Table
             table = table.filter(pc.invert(pc.fill_null(inside, False)))
             values = table.column(column)
     return table
-
-
-def without_nuls(table: pa.Table, contract: Contract) -> tuple[pa.Table, Counter[str]]:
-    """The table without U+0000 in its texts, for destinations that cannot hold it. The original value goes to `_extra`.
-
-    Returns:
-        The table, and its misfits: path -> number of values.
-    """
-    misfits: Counter[str] = Counter()
-    extras: dict[int, dict[str, bytes]] = {}
-    for column in contract.columns:
-        if column.data_type != "text":
-            continue
-        values = table.column(column.name)
-        with_nul = pc.match_substring(values, "\x00")
-        if not pc.any(with_nul).as_py():
-            continue
-        for row in pc.indices_nonzero(pc.fill_null(with_nul, False)).to_pylist():
-            extras.setdefault(row, {})[column.path] = msgspec.json.encode(values[row].as_py())
-            misfits[column.path] += 1
-        place = table.schema.get_field_index(column.name)
-        table = table.set_column(place, column.name, pc.replace_substring(values, "\x00", ""))
-    if extras:
-        texts = table.column(EXTRA).to_pylist()
-        for row, values_of_row in extras.items():
-            earlier = object_of(Raw(texts[row])) or {} if texts[row] else {}
-            texts[row] = json_object({**{name: bytes(raw) for name, raw in earlier.items()}, **values_of_row})
-        place = table.schema.get_field_index(EXTRA)
-        table = table.set_column(place, EXTRA, pa.array(texts, pa.string()))
-    return table, misfits
 
 
 def span(table: pa.Table, column: str) -> tuple[datetime | None, datetime | None, bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -21,6 +21,8 @@ from ..errors import ConfigError
 
 #: The releases of dlt whose private parts this package knows: `recovery.py` moves its files, this module patches it.
 SUPPORTED = "1.31"
+
+_CHANGES = "_klaviyo_changes"
 
 
 def check_version() -> None:
@@ -100,24 +102,43 @@ def load_empty_files(destination: Any) -> None:
     still in one transaction, every table that is handed over has a schema. Only this destination object changes: dlt
     asks it for the client that makes the jobs.
     """
-    if destination is None or "client" in vars(destination):
+    change_clients(destination, "empty files", _with_empty_files)
+
+
+def change_clients(destination: Any, name: str, change: Callable[[Any], None]) -> None:
+    """Change every client that a destination object makes from now on.
+
+    Args:
+        destination: may be None.
+        name: of the change; a second one of that name does nothing.
+    """
+    if destination is None:
         return
-    make_client = destination.client
+    changes: dict[str, Callable[[Any], None]] | None = vars(destination).get(_CHANGES)
+    if changes is None:
+        changes, make_client = {}, destination.client
+        setattr(destination, _CHANGES, changes)
 
-    def client(*args: Any, **options: Any) -> Any:
-        made = make_client(*args, **options)
-        make_job = made.create_load_job
+        def client(*args: Any, **options: Any) -> Any:
+            made = make_client(*args, **options)
+            for each in changes.values():
+                each(made)
+            return made
 
-        def create_load_job(*args: Any, **options: Any) -> Any:
-            job = make_job(*args, **options)
-            if isinstance(job, AdbcParquetCopyJob):
-                job._ingest_per_rowgroup = True
-            return job
+        destination.client = client
+    changes.setdefault(name, change)
 
-        made.create_load_job = create_load_job
-        return made
 
-    destination.client = client
+def _with_empty_files(client: Any) -> None:
+    make_job = client.create_load_job
+
+    def create_load_job(*args: Any, **options: Any) -> Any:
+        job = make_job(*args, **options)
+        if isinstance(job, AdbcParquetCopyJob):
+            job._ingest_per_rowgroup = True
+        return job
+
+    client.create_load_job = create_load_job
 
 
 class _HintsAreMeant(logging.Filter):

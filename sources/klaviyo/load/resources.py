@@ -15,7 +15,7 @@ from ..catalog.report import Report
 from ..decode.analytics import PERIOD_KEY
 from ..decode.nested import standing
 from ..decode.raw import unpacked
-from ..decode.tables import without_nuls
+from ..decode.storable import storable
 from ..extract.engine import Handle
 from ..plan import state
 from ..plan.plan import Disposition, Plan, fingerprint
@@ -28,8 +28,8 @@ log = logging.getLogger("klaviyo")
 
 #: How deep dlt unpacks what it infers; its own default.
 _NESTED = 1000
-#: Destinations whose text cannot hold the character U+0000.
-_WITHOUT_NULS = ("postgres", "redshift")
+#: Destinations that refuse some texts and JSON.
+_PARTICULAR = ("postgres", "redshift")
 
 
 def resource(report: Report, disposition: Disposition, rows: Callable[[], Iterator[Any]]) -> DltResource:
@@ -251,9 +251,9 @@ class _Writer:
     def _fitted(self, table: Any) -> Any:
         """The table as the destination can hold it; or the dicts that dlt is to infer the columns of."""
         output, contract = self._handle.output, self._plan.report.contract
-        if _destination() in _WITHOUT_NULS:
-            # A text that the destination refuses would fail the load for good.
-            table, misfits = without_nuls(table, contract)
+        if _destination() in _PARTICULAR:
+            # A value that the destination refuses would fail the load for good.
+            table, misfits = storable(table, contract)
             output.misfits.update(misfits)
         custom = self._plan.report.custom
         item = unpacked(table, contract) if custom is not None and custom.inferred else table

@@ -21,7 +21,7 @@ from ..extract.tuning import DEFAULT, Tuning
 from ..plan import state
 from ..plan.plan import selections, start_of
 from ..windows import BEGINNING, Window, high_water
-from . import dlt_compat, duckdb, fits
+from . import dlt_compat, duckdb, fits, postgres
 from .comments import describe
 from .doubles import remove_doubles
 from .package import Package
@@ -92,6 +92,7 @@ def run(
     with dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None):
         fits.check(pipeline, selections(settings).values())
         duckdb.prepare(pipeline)
+        postgres.prepare(pipeline, settings.postgres_json)
         recover(pipeline)
         return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning).run(on_progress)
 
@@ -128,6 +129,8 @@ class _Loop:
             stored = self._pipeline.state
             self._compare(stored)
             describe(self._pipeline, changed=altered)
+            if altered:
+                postgres.add_indexes(self._pipeline)
             outcomes = [self._refusal(name) for name in reading.refused]
             outcomes += [self._outcome(name, stored) for name in reading.selected]
         finally:

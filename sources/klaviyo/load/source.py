@@ -21,7 +21,7 @@ from ..errors import ConfigError
 from ..extract.tuning import DEFAULT
 from ..plan.plan import Disposition, Selection, disposition_of, is_read_whole
 from ..plan.state import SOURCE
-from . import dlt_compat
+from . import dlt_compat, postgres
 from .package import Package
 from .pipeline import load_settings
 from .prepare import Run
@@ -61,6 +61,7 @@ def klaviyo(
     reread: bool | None = None,
     request_timeout_s: float | None = None,
     max_wait_s: float | None = None,
+    postgres_json: str | None = None,
     report_settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterable[DltResource]:
     """The reports of one Klaviyo account, one dlt resource each.
@@ -191,13 +192,16 @@ class _Session:
         stored = dlt.current.source_state()
         with self._lock:
             if self._run is None or self._package is None or self._state is not stored:
-                run = Run(self._settings(), tuning=TUNING)
+                settings = self._settings()
+                run = Run(settings, tuning=TUNING)
                 run.prepare({"sources": {SOURCE: stored}})
                 self._state, self._run, self._package, self._readers = stored, run, Package(run.clock), 0
                 self._stack.close()
                 self._stack.enter_context(dlt_compat.quiet())
                 pipeline = _active_pipeline()
                 dlt_compat.load_empty_files(pipeline.destination if pipeline else None)
+                if pipeline is not None:
+                    postgres.prepare(pipeline, settings.postgres_json)
             self._readers += 1
             return self._run, self._package
 
