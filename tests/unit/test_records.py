@@ -220,7 +220,11 @@ def reference_row(
         column = leaves.get(path)
         inner = len(path) == 1 or any(leaf[: len(path)] == path and len(leaf) > len(path) for leaf in leaves)
         if column is not None:
-            row[column.name], whole = value_of(column.data_type, value)
+            inside = members(value) if column.member else None
+            if inside is None:
+                row[column.name], whole = value_of(column.data_type, value)
+            else:
+                row[column.name], whole = value_of(column.data_type, inside.get(column.member or "", "[]"))
             if not whole:
                 extra[".".join(path)] = value
         if inner and value != "null":
@@ -374,6 +378,9 @@ def pages(draw: st.DrawFn, name: str, hostile: bool) -> str:
     """A page of a report: mostly fitting values, and where it is hostile, misplaced, unknown and missing ones too."""
     report, contract = REPORTS[name], load_contract(name, REVISION)
     leaves = [column for column in contract.columns if column.path.startswith("attributes.")]
+    either = tuple(f"{column.path}." for column in leaves if column.member)
+    # An object in place of a value comes with that value.
+    leaves = [column for column in leaves if hostile or not (either and column.path.startswith(either))]
     relations = {
         column.path.split(".")[1].removesuffix("[]"): "[]" in column.path
         for column in contract.columns
@@ -396,6 +403,8 @@ def pages(draw: st.DrawFn, name: str, hostile: bool) -> str:
             else:
                 whole = any(other.path.startswith(f"{column.path}.") for other in leaves)
                 fitting = ["{}", '{"open":[1]}', "null"] if whole else FITTING[column.data_type]
+                if column.member:
+                    fitting = ['"text"', f'{{"id":15,"{column.member}":"text"}}', f'{{"{column.member}":null}}', "null"]
                 values = VALUES if draw(rarely) else fitting
                 node.setdefault(last, draw(st.sampled_from(values)))
                 if draw(rarely):
@@ -610,6 +619,35 @@ def test_nothing_and_null_are_the_same(kind: type[Shaper]) -> None:
         record = f'{{"type":"profile","id":"p","attributes":{attributes},"relationships":null}}'
         assert shaped("profiles", document([record]), kind).table == full
     assert {name: values for name, values in full.to_pydict().items() if values != [None]} == {"id": ["p"]}
+
+
+@pytest.mark.parametrize("kind", [Shaper, CarefulShaper])
+def test_the_category_of_an_integration_is_a_text_or_in_an_object(kind: type[Shaper]) -> None:
+    category = ['"eCommerce"', '{"id": 15, "category": "Advertising"}', "null", '{"id":"x","category":null}']
+    integration = '{"object":"application","id":"A","key":"","name":"App","category":%s,"more":[1]}'
+    page = document(
+        [f'{{"type":"metric","id":"m","attributes":{{"integration":{integration % text}}}}}' for text in category]
+    )
+    result = shaped("metrics", page, kind)
+    columns = ("integration_object", "integration_category", "integration_category_id", "integration_key")
+    rows = rows_of(result, load_contract("metrics", REVISION))
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("application", "eCommerce", None, ""),
+        ("application", "Advertising", "15", ""),
+        ("application", None, None, ""),
+        ("application", None, "x", ""),
+    ]
+    assert [row["integration"] for row in rows] == [integration % text for text in category]
+    assert [row[EXTRA] for row in rows] == [None] * 4
+    assert result.misfits == result.new_fields == Counter()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"id":15}', '{"category":{"en":"Ads"}}', "[]", "true"])
+def test_a_category_that_is_neither_is_kept_beside(text: str) -> None:
+    row, misfits = one("metrics", f'{{"type":"metric","id":"m","attributes":{{"integration":{{"category":{text}}}}}}}')
+    assert (row["integration_category"], row["integration"]) == (None, f'{{"category":{text}}}')
+    assert row[EXTRA] == {"attributes.integration.category": text}
+    assert misfits == {"attributes.integration.category": 1}
 
 
 def test_an_object_that_is_no_object_is_kept_beside_and_the_rest_of_the_record_loads() -> None:
