@@ -132,9 +132,10 @@ class Shaper:
         misfits: Counter[str] = Counter()
         raws, index = self._records(page, misfits)
         parts = list(self._careful(raws, index, context))
+        new_fields: Counter[str] = Counter()
         for part in parts:
             misfits.update(part.misfits)
-        new_fields = sum((part.new_fields for part in parts), Counter[str]())
+            new_fields.update(part.new_fields)
         table = pa.concat_tables([part.table for part in parts]).combine_chunks() if parts else self.empty()
         return Shaped(table, misfits, new_fields)
 
