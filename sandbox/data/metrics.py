@@ -15,7 +15,7 @@ METRICS = [
     ("Ordered Product", "Shopify", "eCommerce"),
     ("Active on Site", "API", "API"),
     ("Checkout Started", "Shopify", "eCommerce"),
-    ("Added to Cart", "API", "API"),
+    ("Added to Cart", "Cart Booster", "Advertising"),
     ("Fulfilled Order", "Shopify", "eCommerce"),
     ("Received SMS", "Klaviyo", "Internal"),
     ("Bounced Email", "Klaviyo", "Internal"),
@@ -32,6 +32,8 @@ METRICS = [
     ("Qualified Form", "Klaviyo", "Internal"),
 ]
 
+#: OAuth apps -> id of their category, which Klaviyo sends as an object (seen).
+APPLICATIONS = {"Cart Booster": 15}
 
 MAPPINGS = ["revenue", "ordered_product", "started_checkout", "added_to_cart", "viewed_product"]
 PROPERTIES: list[tuple[str, str, list[object] | None]] = [
@@ -47,16 +49,17 @@ PROPERTIES: list[tuple[str, str, list[object] | None]] = [
 def metrics(make: Maker, count: int) -> list[Resource]:
     """Metrics, Klaviyo's and Shopify's before custom ones. Some are older than the history."""
     built = []
-    integrations = {name: make.identity() for name in ("Shopify", "Klaviyo", "API")}
+    integrations = {name: make.identity() for name in ("Shopify", "Klaviyo", "API", *APPLICATIONS)}
     for place in range(count):
         name, source, category = METRICS[place] if place < len(METRICS) else (f"Custom event {place}", "API", "API")
         created = make.second(make.start - 400 * DAY_S)
+        category_id = APPLICATIONS.get(source)
         integration = {
-            "object": "integration",
+            "object": "integration" if category_id is None else "application",
             "id": integrations[source],
             "key": source.lower(),
             "name": source,
-            "category": category,
+            "category": category if category_id is None else {"id": category_id, "category": category},
         }
         built.append(
             {

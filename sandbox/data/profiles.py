@@ -35,6 +35,9 @@ def attributes(number: int, x: int, *, created: int, updated: int, last_event: i
         "email": f"person{number}@example.com" if has_email else None,
         "phone_number": f"+1555{number % 10**7:07d}" if has_phone else None,
         "external_id": f"cust-{number}" if (x >> 22) % 2 else None,
+        # In no response schema, and in every profile (seen).
+        "anonymous_id": f"{x:016x}" if (x >> 48) % 16 == 0 else None,
+        "whatsapp_bsuid": f"US.{x % 10**18:018d}" if has_phone and x % 7 == 0 else None,
         "first_name": first if (x >> 23) % 8 else None,
         "last_name": last if (x >> 26) % 8 else None,
         "organization": "Åcme \u2028GmbH" if (x >> 29) % 16 == 0 else None,

@@ -212,7 +212,6 @@ NAMED_ONLY = {"flow-message": frozenset({"content", "definition", "name"}), "for
 SINCE: dict[str, dict[str, frozenset[str]]] = {
     "2026-10-15": {
         "coupon": frozenset({"assigner_configuration"}),
-        "profile": frozenset({"subscriptions.email.click_tracking"}),
         "template": frozenset({"screenshot_url"}),
     }
 }

@@ -266,3 +266,18 @@ def test_an_unrelated_pipeline_in_the_same_process_is_as_dlt_leaves_it(
         run_ours()
     assert dict(os.environ) == before
     assert logging.getLogger("dlt").filters == []
+
+
+def test_a_new_field_is_named_once_in_each_run(journey: Journey, caplog: pytest.LogCaptureFixture) -> None:
+    for metric in list(journey.account.records("metric")):
+        journey.account.update("metric", metric["id"], {"mood": "good"})
+    source = klaviyo(reports=["metrics", "lists"])
+    for runs in (1, 2):
+        pipeline().run(source)
+        assert [text for text in caplog.messages if "does not know" in text] == [
+            "metrics: Klaviyo sent a field that this version does not know: attributes.mood. It is kept in _extra."
+        ] * runs
+    found = journey.sql("SELECT id, _extra::VARCHAR FROM klaviyo.metrics")
+    wanted = [(metric["id"], '{"attributes.mood":"good"}') for metric in journey.account.records("metric")]
+    assert sorted(found) == sorted(wanted)
+    assert len(found) == 3

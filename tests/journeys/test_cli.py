@@ -413,6 +413,26 @@ def test_values_that_fit_no_column_are_counted_by_path(folder: Path, capsys: Cap
     assert "kept in column _extra of their rows:\n  tags: attributes.name 1\n" in capsys.readouterr().out
 
 
+def test_fields_that_klaviyo_has_added_are_named_once_and_at_the_end(folder: Path, capsys: Capture) -> None:
+    newer = Account(seed=5, now=datetime(2026, 7, 1, tzinfo=UTC), profiles=250, events=0)
+    newer.now = lambda: datetime.now(UTC)
+    for profile in list(newer.records("profile")):
+        newer.update("profile", profile["id"], {"mood": "good", "properties": {"ann@example.com": 1}})
+    with Sandbox(newer) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCES__KLAVIYO__BASE_URL", server.url)
+        patch.setenv("SOURCES__KLAVIYO__API_KEY", "pk_sandbox")
+        assert main(["run", "profiles", "--extract", "all"]) == 0
+        said = capsys.readouterr()
+        assert main(["run", "profiles", "--extract", "all", "--json"]) == 0
+        (outcome,) = json.loads(capsys.readouterr().out)["reports"]
+    named = "profiles: Klaviyo sent a field that this version does not know: attributes.mood. It is kept in _extra.\n"
+    assert said.err.count("this version does not know") == said.err.count(named) == 1
+    kept = "\nFields that this version does not know, kept in column _extra of their rows:\n  profiles: attributes.mood 250\n"
+    assert kept in said.out
+    assert "ann@example.com" not in said.out + said.err
+    assert (outcome["new_fields"], outcome["kept_in_extra"]) == (["attributes.mood"], {"attributes.mood": 250})
+
+
 def test_refusals_for_going_too_fast_are_reported(account: Sandbox, capsys: Capture) -> None:
     account.faults.add(path="/api/tags", kind="status", status=429, retry_after_s=1)
     assert main(["run", "tags"]) == 0

@@ -149,7 +149,7 @@ def test_records_of_any_shape_load_once_and_lose_nothing(account: Journey) -> No
         "no-id": ("event", '{"who":"am I"}', '{"$":{"type":"event","attributes":{"who":"am I"}}}'),
         "8": ("7", "[1]", None),
     }
-    assert outcome.misfits == {"meta": 1, "$": 1}
+    assert (outcome.misfits, outcome.new_fields) == ({"$": 1}, {"meta": 1})
 
 
 def test_half_a_character_spoils_neither_its_record_nor_its_page() -> None:

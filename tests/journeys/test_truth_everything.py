@@ -87,7 +87,7 @@ def test_the_rows_of_a_report_equal_the_truth_value_for_value(everything: Loaded
     actual = truth.loaded(everything.folder, report)
     assert truth.differences(actual, wanted) == []
     assert everything.outcomes[report].rows == len(wanted)
-    assert not everything.outcomes[report].misfits
+    assert everything.outcomes[report].misfits == everything.outcomes[report].new_fields == {}
     empty = {name for name in truth.contract(report).paths if all(row[name] is None for row in wanted)}
     assert empty == never_sent(report) | EMPTY.get(report, set()), "every other column is tried with a value"
 

@@ -68,7 +68,7 @@ def test_the_rows_of_a_report_equal_the_truth_value_for_value(
     outcome = loaded.outcomes[report]
     assert outcome.error is None
     assert outcome.loaded
-    assert not outcome.misfits
+    assert outcome.misfits == outcome.new_fields == {}
     wanted = truth.expected(loaded.account, report, START, END, revision=revision)
     assert wanted, "the account has nothing to compare"
     assert truth.differences(truth.loaded(loaded.folder, report), wanted) == []

@@ -233,12 +233,23 @@ ASKED_BY = {
 
 # Columns without a documented field, each with its reason.
 _INTEGRATION = "documented as an object without properties; Klaviyo sends object, id, key, name and category in it"
+_EVERY_PROFILE = "in every recorded answer that has all attributes, from 2023 to 2026, and in no response schema [seen]"
 UNDOCUMENTED = {
     ("metrics", "attributes.integration.category"): _INTEGRATION,
+    ("metrics", "attributes.integration.category.id"): "the category of an OAuth app is an object with an id [seen]",
     ("metrics", "attributes.integration.id"): _INTEGRATION,
     ("metrics", "attributes.integration.key"): _INTEGRATION,
     ("metrics", "attributes.integration.name"): _INTEGRATION,
+    ("metrics", "attributes.integration.object"): _INTEGRATION,
+    ("profiles", "attributes.anonymous_id"): _EVERY_PROFILE,
+    ("profiles", "attributes.whatsapp_bsuid"): "in the answers of September 2026 that have all attributes [seen]",
 }
+if REVISION == "2026-07-15":
+    _TRACKING = ("can_receive", "consent", "consent_timestamp", "created_timestamp", "last_updated", "metadata")
+    UNDOCUMENTED |= {
+        ("profiles", f"attributes.subscriptions.email.click_tracking.{name}"): "recorded with 2026-07-15 already [seen]"
+        for name in (*_TRACKING, "valid_until")
+    }
 
 # Columns whose type deviates from the documented one, each with its reason.
 RETYPED = {
@@ -287,7 +298,7 @@ KEYS: dict[str, list[str]] = {
 }
 
 DATA_TYPES = {"text", "bigint", "double", "bool", "timestamp", "date", "json"}
-COLUMN_KEYS = {"data_type", "nullable", "primary_key", "path", "description", "values", "paths"}
+COLUMN_KEYS = {"data_type", "nullable", "primary_key", "path", "description", "values", "member", "paths"}
 LONGEST_NAME = 63  # the shortest limit of the common destinations: Postgres cuts longer names
 
 Contract = dict[str, Any]

@@ -194,6 +194,8 @@ class Contract:
     paths: dict[str, str | None]
     #: Column -> Klaviyo's word -> the column's.
     values: dict[str, dict[str, str]]
+    #: Column -> the member that is the value, where Klaviyo sends an object.
+    members: dict[str, str]
 
 
 class Seen:
@@ -227,6 +229,7 @@ def contract(report: str, revision: str = DEFAULT_REVISION) -> Contract:
         {name: column["data_type"] for name, column in columns.items()} | deleted | {"_extra": "json"},
         {name: column["path"] for name, column in columns.items()},
         {name: column["values"] for name, column in columns.items() if "values" in column},
+        {name: column["member"] for name, column in columns.items() if "member" in column},
     )
 
 
@@ -265,6 +268,9 @@ def _typed(value: Any, data_type: str) -> Any:
         return exact(json.dumps(value))
     if data_type == "timestamp":
         return epoch_us(moment(value))
+    if data_type == "text":
+        # A number in a text column keeps its digits.
+        return value if isinstance(value, str) else json.dumps(value)
     return float(value) if data_type == "double" else value
 
 
@@ -422,10 +428,9 @@ def expected(
     for record, context in records(account, report, start, end, revision):
         for name in left_out:
             record.get("attributes", {}).pop(name, None)
-        row = {
-            name: _typed(_value(seen, report, record, path, context), columns.types[name])
-            for name, path in columns.paths.items()
-        }
+        values = {name: _value(seen, report, record, path, context) for name, path in columns.paths.items()}
+        values |= {name: values[name][key] for name, key in columns.members.items() if isinstance(values[name], dict)}
+        row = {name: _typed(value, columns.types[name]) for name, value in values.items()}
         row |= {name: words.get(row[name], row[name]) for name, words in columns.values.items()}
         rows.append(row | {name: None for name in columns.types if name.startswith("_")})
     return sorted(rows, key=_place)

@@ -236,7 +236,7 @@ def shaped(name: str, answer: Any, window: Window, zone: str = "UTC", **own: Any
     if name == "metric_aggregates":
         context |= {"metric_id": "M1", "metric_name": "Placed Order"}
     found = AnalyticsShaper(load_contract(name, DEFAULT_REVISION)).shape(json.dumps(answer).encode(), context)
-    return found.table.to_pylist(), found.misfits
+    return found.table.to_pylist(), {"misfits": found.misfits, "new fields": found.new_fields}
 
 
 def answer(**attributes: Any) -> dict[str, Any]:
@@ -249,7 +249,7 @@ DATES = ["2026-06-01T00:00:00+00:00", "2026-06-02T00:00:00+00:00"]
 
 def test_a_series_is_a_row_for_each_grouping_and_day() -> None:
     groups = {"flow_id": "F", "flow_message_id": "M", "send_channel": "email"}
-    rows, misfits = shaped(
+    rows, kept = shaped(
         "flow_series",
         answer(
             date_times=DATES, results=[{"groupings": groups, "statistics": {"opens": [1, 2.0], "open_rate": [0.5, 1]}}]
@@ -257,7 +257,7 @@ def test_a_series_is_a_row_for_each_grouping_and_day() -> None:
         JUNE,
         "America/New_York",
     )
-    assert not misfits
+    assert not any(kept.values())
     assert [(row["date"], row["starts_at"], row["opens"], row["open_rate"]) for row in rows] == [
         (date(2026, 6, 1), day(6, 1, 4), 1, 0.5),
         (date(2026, 6, 2), day(6, 2, 4), 2, 1.0),
@@ -295,7 +295,7 @@ def test_a_row_keeps_its_key_when_it_is_read_again_and_no_other_has_it() -> None
 
 
 def test_an_aggregate_is_a_row_for_each_dimension_and_day() -> None:
-    rows, misfits = shaped(
+    rows, kept = shaped(
         "metric_aggregates",
         answer(
             dates=["2026-06-01T04:00:00+00:00", "2026-06-02T04:00:00+00:00"],
@@ -307,7 +307,7 @@ def test_an_aggregate_is_a_row_for_each_dimension_and_day() -> None:
         "America/New_York",
         by=["$flow", "Campaign Name"],
     )
-    assert not misfits
+    assert not any(kept.values())
     assert [
         (row["date"], row["flow"], row["campaign_name"], row["count"], row["sum_value"], row["unique_profiles"])
         for row in rows
@@ -320,7 +320,7 @@ def test_an_aggregate_is_a_row_for_each_dimension_and_day() -> None:
 def test_what_fits_no_column_is_kept_and_counted() -> None:
     groups = {"flow_id": "F", "planet": "Mars"}
     numbers = {"opens": ["many", 1.5], "waves": [1, 2], "clicks": [None, 3], "bounced": [4], "failed": "none"}
-    rows, misfits = shaped(
+    rows, kept = shaped(
         "flow_series",
         answer(date_times=DATES, results=[{"groupings": groups, "statistics": numbers}]),
         JUNE,
@@ -332,13 +332,16 @@ def test_what_fits_no_column_is_kept_and_counted() -> None:
         {"groupings.planet": "Mars", "statistics.opens": 1.5, "statistics.waves": 2, "statistics.failed": "none"},
     ]
     assert [(row["clicks"], row["bounced"], row["opens"]) for row in rows] == [(None, 4, None), (3, None, None)]
-    assert misfits["statistics.opens"] == 2
+    assert kept == {
+        "misfits": {"statistics.opens": 2, "statistics.failed": 2},
+        "new fields": {"groupings.planet": 2, "statistics.waves": 2},
+    }
 
 
 def test_a_result_of_another_shape_is_kept_whole() -> None:
-    rows, misfits = shaped("segment_values", answer(results=["odd", {"groupings": [], "statistics": {}}]), JUNE)
+    rows, kept = shaped("segment_values", answer(results=["odd", {"groupings": [], "statistics": {}}]), JUNE)
     assert [json.loads(row["_extra"]) for row in rows] == [{"$": "odd"}, {"$": {"groupings": [], "statistics": {}}}]
-    assert misfits == {"$": 2}
+    assert kept == {"misfits": {"$": 2}, "new fields": {}}
 
 
 def test_a_date_that_is_none_is_kept_with_its_row() -> None:

@@ -206,10 +206,11 @@ def walk(text: str | None, steps: Sequence[str]) -> str | None:
 
 def reference_row(
     text: str, contract: Contract, included: Mapping[tuple[str, str], str], context: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """One record as a row, and what fits in no column: path -> value as it was written."""
+) -> tuple[dict[str, Any], dict[str, str], set[str]]:
+    """One record as a row, what fits in no column (path -> value as it was written), and what of it has no column."""
     row: dict[str, Any] = {column.name: None for column in contract.columns}
     extra: dict[str, str] = {}
+    new: set[str] = set()
     record = members(text)
     if record is None:
         record, extra["$"] = {}, text
@@ -219,7 +220,11 @@ def reference_row(
         column = leaves.get(path)
         inner = len(path) == 1 or any(leaf[: len(path)] == path and len(leaf) > len(path) for leaf in leaves)
         if column is not None:
-            row[column.name], whole = value_of(column.data_type, value)
+            inside = members(value) if column.member else None
+            if inside is None:
+                row[column.name], whole = value_of(column.data_type, value)
+            else:
+                row[column.name], whole = value_of(column.data_type, inside.get(column.member or "", "[]"))
             if not whole:
                 extra[".".join(path)] = value
         if inner and value != "null":
@@ -231,6 +236,7 @@ def reference_row(
                 take((*path, name), field, closed_inside)
         if not inner and column is None and closed:
             extra[".".join(path)] = value
+            new.add(".".join(path))
 
     take(("attributes",), record.get("attributes", "null"), True)
     relationships: dict[str, str] = {}
@@ -276,11 +282,11 @@ def reference_row(
             if ident is None:
                 row[column.name] = f"no-id-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
                 extra["$"] = text
-    return row, extra
+    return row, extra, new
 
 
-def reference(page: str, name: str) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """All rows of a page of a report, `_extra` as path -> value as it was written, and what was counted."""
+def reference(page: str, name: str) -> tuple[list[dict[str, Any]], Counter[str], Counter[str]]:
+    """All rows of a page of a report, `_extra` as path -> value as it was written; misfits and new fields, counted."""
     document = members(page)
     assert document is not None
     report, contract = REPORTS[name], load_contract(name, REVISION)
@@ -293,12 +299,13 @@ def reference(page: str, name: str) -> tuple[list[dict[str, Any]], Counter[str]]
     else:
         data = document["data"]
         texts = elements(data) if data.startswith("[") else [data]
-    rows, misfits = [], Counter[str]()
+    rows, misfits, new_fields = [], Counter[str](), Counter[str]()
     for text in texts:
-        row, extra = reference_row(text, contract, included, CONTEXT)
-        misfits.update(extra.keys())
+        row, extra, new = reference_row(text, contract, included, CONTEXT)
+        misfits.update(extra.keys() - new)
+        new_fields.update(new)
         rows.append({**row, EXTRA: extra or None})
-    return rows, misfits
+    return rows, misfits, new_fields
 
 
 # --- what is compared
@@ -307,7 +314,7 @@ def reference(page: str, name: str) -> tuple[list[dict[str, Any]], Counter[str]]
 class CarefulShaper(Shaper):
     """Takes every record the careful way."""
 
-    def _fast(self, records: Sequence[Any], *rest: Any) -> pa.Table:
+    def _fast(self, records: Sequence[Any], *rest: Any) -> Shaped:
         if records:
             raise ValueError("not this way")
         return super()._fast(records, *rest)
@@ -371,6 +378,9 @@ def pages(draw: st.DrawFn, name: str, hostile: bool) -> str:
     """A page of a report: mostly fitting values, and where it is hostile, misplaced, unknown and missing ones too."""
     report, contract = REPORTS[name], load_contract(name, REVISION)
     leaves = [column for column in contract.columns if column.path.startswith("attributes.")]
+    either = tuple(f"{column.path}." for column in leaves if column.member)
+    # An object in place of a value comes with that value.
+    leaves = [column for column in leaves if hostile or not (either and column.path.startswith(either))]
     relations = {
         column.path.split(".")[1].removesuffix("[]"): "[]" in column.path
         for column in contract.columns
@@ -393,6 +403,8 @@ def pages(draw: st.DrawFn, name: str, hostile: bool) -> str:
             else:
                 whole = any(other.path.startswith(f"{column.path}.") for other in leaves)
                 fitting = ["{}", '{"open":[1]}', "null"] if whole else FITTING[column.data_type]
+                if column.member:
+                    fitting = ['"text"', f'{{"id":15,"{column.member}":"text"}}', f'{{"{column.member}":null}}', "null"]
                 values = VALUES if draw(rarely) else fitting
                 node.setdefault(last, draw(st.sampled_from(values)))
                 if draw(rarely):
@@ -461,8 +473,8 @@ def test_a_page_of_fitting_values_goes_the_fast_way_and_gives_the_rows_of_the_re
     name: str, data: st.DataObject
 ) -> None:
     page = data.draw(pages(name, hostile=False))
-    expected, misfits = reference(page, name)
-    assert misfits == Counter()
+    expected, misfits, new_fields = reference(page, name)
+    assert misfits == new_fields == Counter()
     assert rows_of(shaped(name, page, FastShaper), load_contract(name, REVISION)) == expected
 
 
@@ -483,9 +495,9 @@ def test_the_other_reports_are_no_different(name: str, data: st.DataObject) -> N
 def the_same_both_ways(name: str, data: st.DataObject) -> None:
     page = data.draw(pages(name, hostile=True))
     contract = load_contract(name, REVISION)
-    expected, misfits = reference(page, name)
+    expected, misfits, new_fields = reference(page, name)
     shape = shaper(name)
-    # The second time, the fields that were unknown are known.
+    # The second time, the new fields are known, and the text columns with numbers.
     for result in (
         shaped(name, page, CarefulShaper),
         shape.shape(page.encode(), CONTEXT),
@@ -493,6 +505,7 @@ def the_same_both_ways(name: str, data: st.DataObject) -> None:
     ):
         assert rows_of(result, contract) == expected
         assert result.misfits == misfits
+        assert result.new_fields == new_fields
         assert result.table.schema == shape.schema
 
 
@@ -608,6 +621,35 @@ def test_nothing_and_null_are_the_same(kind: type[Shaper]) -> None:
     assert {name: values for name, values in full.to_pydict().items() if values != [None]} == {"id": ["p"]}
 
 
+@pytest.mark.parametrize("kind", [Shaper, CarefulShaper])
+def test_the_category_of_an_integration_is_a_text_or_in_an_object(kind: type[Shaper]) -> None:
+    category = ['"eCommerce"', '{"id": 15, "category": "Advertising"}', "null", '{"id":"x","category":null}']
+    integration = '{"object":"application","id":"A","key":"","name":"App","category":%s,"more":[1]}'
+    page = document(
+        [f'{{"type":"metric","id":"m","attributes":{{"integration":{integration % text}}}}}' for text in category]
+    )
+    result = shaped("metrics", page, kind)
+    columns = ("integration_object", "integration_category", "integration_category_id", "integration_key")
+    rows = rows_of(result, load_contract("metrics", REVISION))
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("application", "eCommerce", None, ""),
+        ("application", "Advertising", "15", ""),
+        ("application", None, None, ""),
+        ("application", None, "x", ""),
+    ]
+    assert [row["integration"] for row in rows] == [integration % text for text in category]
+    assert [row[EXTRA] for row in rows] == [None] * 4
+    assert result.misfits == result.new_fields == Counter()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"id":15}', '{"category":{"en":"Ads"}}', "[]", "true"])
+def test_a_category_that_is_neither_is_kept_beside(text: str) -> None:
+    row, misfits = one("metrics", f'{{"type":"metric","id":"m","attributes":{{"integration":{{"category":{text}}}}}}}')
+    assert (row["integration_category"], row["integration"]) == (None, f'{{"category":{text}}}')
+    assert row[EXTRA] == {"attributes.integration.category": text}
+    assert misfits == {"attributes.integration.category": 1}
+
+
 def test_an_object_that_is_no_object_is_kept_beside_and_the_rest_of_the_record_loads() -> None:
     record = (
         '{"type":"profile","id":"p","attributes":{"email":"a@b.c","location":"Köln","subscriptions":{"email":[1]}}}'
@@ -644,10 +686,81 @@ def test_a_new_field_is_kept_beside_on_the_page_that_brings_it_and_the_fast_way_
         assert [row[EXTRA] for row in rows] == [
             {"attributes.new": f'{{"n":{n}}}', "attributes.New": "null"} for n in range(4)
         ]
-        assert result.misfits == {"attributes.new": 4, "attributes.New": 4}
+        assert result.new_fields == {"attributes.new": 4, "attributes.New": 4}
+        assert result.misfits == Counter()
     without_them = shape.shape(document([event('{"uuid":"u"}')]).encode(), CONTEXT)
     assert without_them.table.column(EXTRA).to_pylist() == [None]
-    assert without_them.misfits == Counter()
+    assert without_them.misfits == without_them.new_fields == Counter()
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=12))
+def test_only_the_records_that_have_a_new_field_carry_it(having: list[tuple[bool, bool, bool]]) -> None:
+    members = ['"new":null', '"New":{"a":[1]}', r'"a\u00e9 b":"\ud83d\ude00"']
+    page = document(
+        [event("{" + ",".join(one for one, has in zip(members, of, strict=True) if has) + "}") for of in having]
+    )
+    shape = shaper("events")
+    # All three, so that they are known.
+    shape.shape(document([event("{" + ",".join(members) + "}")]).encode(), CONTEXT)
+    shape.__class__ = FastShaper
+    expected, misfits, new_fields = reference(page, "events")
+    result = shape.shape(page.encode(), CONTEXT)
+    assert rows_of(result, shape.contract) == expected
+    assert [row[EXTRA] is not None for row in expected] == [any(of) for of in having]
+    assert (result.misfits, result.new_fields) == (misfits, new_fields)
+
+
+@pytest.mark.parametrize("name", [r"a\"b", r"a\\b", r"a\nb", r"\u0000", ""])
+def test_a_new_field_of_any_name_is_kept(name: str) -> None:
+    page = document([event(f'{{"uuid":"u","{name}":{n}}}', ident=f'"e{n}"') for n in range(3)])
+    shape = shaper("events")
+    for _ in range(2):
+        result = shape.shape(page.encode(), CONTEXT)
+        path = "attributes." + json.loads(f'"{name}"')
+        assert [row[EXTRA] for row in rows_of(result, shape.contract)] == [{path: str(n)} for n in range(3)]
+        assert result.table.column("uuid").to_pylist() == ["u"] * 3
+        assert result.new_fields == {path: 3}
+
+
+def test_numbers_in_a_text_column_go_the_careful_way_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = 0
+    one_by_one = Shaper._one
+
+    def counted(self: Shaper, *args: Any) -> Shaped:
+        nonlocal taken
+        taken += 1
+        return one_by_one(self, *args)
+
+    monkeypatch.setattr(Shaper, "_one", counted)
+    ids = ["12345678901234567890123", '"text"', "null", "-0.50", '""', "1e400"]
+    records = [f'{{"type":"profile","id":"p","attributes":{{"external_id":{text}}}}}' for text in ids * 20]
+    shape = shaper("profiles")
+    for _ in range(3):
+        result = shape.shape(document(records).encode(), CONTEXT)
+        assert result.table.column("external_id").to_pylist() == [
+            "12345678901234567890123", "text", None, "-0.50", "", "1e400",
+        ] * 20  # fmt: skip
+        assert result.misfits == result.new_fields == Counter()
+    assert taken == 1
+
+
+def test_what_no_text_column_takes_is_kept_beside_once_numbers_are_known() -> None:
+    shape = shaper("profiles")
+    record = '{"type":"profile","id":"p","attributes":{"external_id":%s,"title":"T"}}'
+    for text in ("7", "true", '{"a":1}', '"fine"'):
+        (row,) = rows_of(shape.shape(document([record % text]).encode(), CONTEXT), shape.contract)
+        misplaced = text in ("true", '{"a":1}')
+        assert (row["title"], row["external_id"]) == ("T", None if misplaced else text.strip('"'))
+        assert row[EXTRA] == ({"attributes.external_id": text} if misplaced else None)
+
+
+def test_keys_of_an_open_object_are_no_new_fields() -> None:
+    # They are the account's own, and may be personal data.
+    result = shaped("events", document([event('{"event_properties":{"ann@example.com":1},"new":1}')]))
+    assert (result.new_fields, result.misfits) == ({"attributes.new": 1}, Counter())
+    record = '{"type":"profile","id":"p","attributes":{"properties":{"ann@example.com":1}}}'
+    result = shaped("profiles", document([record]))
+    assert result.new_fields == result.misfits == Counter()
 
 
 def test_a_new_field_deep_inside_is_learned_once() -> None:
@@ -669,9 +782,10 @@ def test_a_new_field_deep_inside_is_learned_once() -> None:
 
 def test_an_object_with_any_number_of_new_fields_is_still_kept_whole() -> None:
     fields = {f"field {n}": n for n in range(200)}
-    row, misfits = one("events", event(json.dumps(fields)))
+    result = shaped("events", document([event(json.dumps(fields))]))
+    (row,) = rows_of(result, load_contract("events", REVISION))
     assert row[EXTRA] == {f"attributes.field {n}": str(n) for n in range(200)}
-    assert misfits.total() == 200
+    assert (result.new_fields.total(), result.misfits) == (200, Counter())
 
 
 def test_what_a_json_column_holds_whole_is_not_kept_twice() -> None:

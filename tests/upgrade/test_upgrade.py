@@ -106,7 +106,8 @@ def account_of(told: Mapping[str, Any], clock: FakeClock) -> Account:
     """An account in which nothing has changed since, with as much in it as the reports go by."""
     account = small_account(clock)
     account.update("account", next(account.records("account"))["id"], {"timezone": told["timezone"]})
-    integration = {"id": "0rG4eQ", "name": "Shop", "category": "eCommerce"}
+    category = {"id": 15, "category": "Advertising"}
+    integration = {"object": "application", "id": "0rG4eQ", "name": "Shop", "category": category}
     for metric, name in told["metrics"].items():
         account.add("metric", {"id": metric, "attributes": {"name": name, "integration": integration}})
     for group, about in told["lists"].items():
@@ -155,7 +156,12 @@ def an_hour_passes(case: Case, before: Mapping[str, Rows]) -> Changes:
     }
     profile = str(min(both, key=str))
     consent = {"consent": "UNSUBSCRIBED", "consent_timestamp": LONG_AGO}
-    attributes = {"title": "changed", "subscriptions": {"sms": {"marketing": consent}}, "updated": ago}
+    attributes = {
+        "title": "changed",
+        "anonymous_id": "visitor",
+        "subscriptions": {"sms": {"marketing": consent}},
+        "updated": ago,
+    }
     if account.record("profile", profile) is None:
         account.add("profile", {"id": profile})
     account.update("profile", profile, attributes, touch=False)
@@ -188,9 +194,13 @@ class Upgraded:
     requests: dict[str, list[Request]]
 
     def unlike(self, table: str) -> tuple[set[Key], set[Key], set[Key]]:
-        """Keys of the rows of a table that are gone, that changed in any column, and that are new."""
+        """Keys of the rows of a table that are gone, that changed in any column, and that are new.
+
+        A column that came since is null in a row that did not change.
+        """
         old, new = self.before[table], self.after[table]
-        return {*old} - {*new}, {key for key in {*old} & {*new} if old[key] != new[key]}, {*new} - {*old}
+        changed = {key for key in {*old} & {*new} if dict.fromkeys(new[key]) | old[key] != new[key]}
+        return {*old} - {*new}, changed, {*new} - {*old}
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -284,6 +294,19 @@ def test_tables_and_columns_keep_their_names_and_types(upgraded: Upgraded) -> No
     for table, about in upgraded.kinds_before.items():
         # A later version may add some.
         assert about["columns"].items() <= upgraded.kinds[table]["columns"].items(), table
+
+
+def test_columns_that_came_since_are_filled_from_now_on(upgraded: Upgraded) -> None:
+    for table, columns in {
+        "klaviyo.profiles": {"anonymous_id", "whatsapp_bsuid"},
+        "klaviyo.metrics": {"integration_object", "integration_category_id"},
+    }.items():
+        assert columns <= {*upgraded.kinds[table]["columns"]} - {*upgraded.kinds_before[table]["columns"]}
+    profiles = upgraded.after["klaviyo.profiles"]
+    changed = (upgraded.changes.profile,)
+    assert {key: row["anonymous_id"] for key, row in profiles.items() if row["anonymous_id"]} == {changed: "visitor"}
+    categories = {row["integration_category_id"] for row in upgraded.after["klaviyo.metrics"].values()}
+    assert categories == {"15"}
 
 
 def test_of_events_only_those_are_written_that_came_again_or_are_new(upgraded: Upgraded) -> None:

@@ -20,7 +20,7 @@ DataType = Literal["text", "bigint", "double", "bool", "timestamp", "date", "jso
 #: All files of `schemas/` in one, written by `make generate`, since the package and `dlt init` copy no other folder.
 BUNDLE = Path(__file__).parent / "data" / "columns.json"
 
-#: Column for misfits: values of a record that fit no column.
+#: Column for misfits and new fields: values of a record that fit no column, or that no column declares.
 EXTRA = "_extra"
 #: Column that dlt's scd2 compares: all values of a row in one text.
 ROW_VERSION = "_row_version"
@@ -43,6 +43,7 @@ class Column:
         description: for analysts.
         values: for values of included records: Klaviyo's word -> the column's word, where two revisions have different
             words for the same thing.
+        member: where Klaviyo sends the value or an object with it: the member of the object that is the value.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Column:
     nullable: bool = True
     primary_key: bool = False
     values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    member: str | None = None
 
 
 EXTRA_COLUMN = Column(

@@ -18,10 +18,11 @@ _SUPPRESSED = {"profile": ("updated", "subscriptions")}
 # A campaign is included for its id only.
 _OWNERS = {"campaign": ("created_at",)}
 
-# Channel and purpose of every consent in Klaviyo's OpenAPI file. Consents beside these become rows too.
+# Channel and purpose of every consent in Klaviyo's SDK. Consents beside these become rows too.
 _CONSENTS = (
     ("email", "marketing"),
     ("email", "open_tracking"),
+    ("email", "click_tracking"),
     ("sms", "marketing"),
     ("sms", "transactional"),
     ("mobile_push", "marketing"),

@@ -16,6 +16,8 @@ from ..windows import BEGINNING, END_OF_TIME, Window
 from .format import counted, duration, extent, listed, moment, number, spans
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from rich.table import Table
 
     from ..load.runner import Outcome
@@ -309,7 +311,8 @@ class RunReport:
                     "error": None if outcome.error is None else _error_info(outcome.error),
                     "failed_windows": _bounds(outcome.failed_windows),
                     "left_to_later_runs": _bounds(outcome.deferred),
-                    "kept_in_extra": dict(outcome.misfits),
+                    "kept_in_extra": dict(outcome.misfits + outcome.new_fields),
+                    "new_fields": list(outcome.new_fields),
                 }
                 for outcome in self.outcomes
             ],
@@ -317,7 +320,7 @@ class RunReport:
 
 
 def show_run(report: RunReport) -> None:
-    """Write the table at the end of a run, then errors, deferred windows, misfits and retries, if any."""
+    """Write the table at the end of a run, then errors, deferred windows, misfits, new fields and retries, if any."""
     outcomes = report.outcomes
     write_table(
         {
@@ -355,7 +358,8 @@ def show_run(report: RunReport) -> None:
         windows = {outcome.report: outcome.failed_windows for outcome in outcomes}
         _show_errors(failed, lambda name: f"not read: {listed(windows[name])}" if windows[name] else "")
     _show_deferred(outcomes)
-    _show_misfits(outcomes)
+    _show_kept("Values that do not fit their column", {one.report: one.misfits for one in outcomes})
+    _show_kept("Fields that this version does not know", {one.report: one.new_fields for one in outcomes})
     _show_traffic(outcomes)
     if report.stopped:
         write(
@@ -392,16 +396,21 @@ def _show_deferred(outcomes: Sequence[Outcome]) -> None:
             write(f"  {outcome.report}: {listed(sorted(outcome.deferred, reverse=True))}")
 
 
-def _show_misfits(outcomes: Sequence[Outcome]) -> None:
-    with_misfits = [outcome for outcome in outcomes if outcome.misfits]
-    if not with_misfits:
+def _show_kept(what: str, counts: Mapping[str, Counter[str]]) -> None:
+    """Write what is in the column `_extra`.
+
+    Args:
+        counts: report -> path -> number of values.
+    """
+    if not any(counts.values()):
         return
-    write("\nValues that fit no column, kept in column _extra of their rows:")
-    for outcome in with_misfits:
-        most = outcome.misfits.most_common(_MOST_PATHS)
-        rest = len(outcome.misfits) - len(most)
+    write(f"\n{what}, kept in column _extra of their rows:")
+    for report, values in counts.items():
+        most = values.most_common(_MOST_PATHS)
+        rest = len(values) - len(most)
         paths = ", ".join(f"{path} {number(count)}" for path, count in most)
-        write(f"  {outcome.report}: {paths}" + (f" and {counted(rest, 'more path')}" if rest else ""))
+        if paths:
+            write(f"  {report}: {paths}" + (f" and {counted(rest, 'more path')}" if rest else ""))
 
 
 def _show_traffic(outcomes: Sequence[Outcome]) -> None:

@@ -107,6 +107,7 @@ class AnalyticsShaper:
             ContractViolation: none of its dates lies in the requested window.
         """
         misfits: Counter[str] = Counter()
+        new_fields: Counter[str] = Counter()
         page, mends = mended(page)
         misfits.update(mends)
         attributes = decode_whole(_decode_document, page, misfits).data.attributes
@@ -118,11 +119,11 @@ class AnalyticsShaper:
         rows = [
             row
             for raw in (attributes.results if attributes.results is not None else attributes.data) or ()
-            for row in self._rows(raw, buckets, window, interval, zone, constant, context, misfits)
+            for row in self._rows(raw, buckets, window, interval, zone, constant, context, misfits, new_fields)
         ]
         if DELETED in self.schema.names:
             rows += self._delete_markers(window, interval, zone, constant, context)
-        return Shaped(table_of(rows, self.schema), misfits)
+        return Shaped(table_of(rows, self.schema), misfits, new_fields)
 
     def _delete_markers(
         self,
@@ -166,6 +167,7 @@ class AnalyticsShaper:
         constant: Mapping[str, Any],
         context: Mapping[str, str | None],
         misfits: Counter[str],
+        new_fields: Counter[str],
     ) -> Iterator[dict[str, Any]]:
         """The rows of one grouping, one for each interval."""
         try:
@@ -175,6 +177,7 @@ class AnalyticsShaper:
             groups, numbers = {"$": raw}, {}
         grouping = _canonical(groups)
         metric = context.get("metric_id") or context.get("conversion_metric_id") or ""
+        undeclared = (groups.keys() | numbers.keys()) - self._by_path.keys() - {"$"}
         for bucket in buckets:
             row, extra = dict(constant), {}
             when = bucket.text if bucket.start is None else bucket.start.isoformat()
@@ -193,7 +196,8 @@ class AnalyticsShaper:
                     extra[path] = bytes(one)
             if extra:
                 row[EXTRA] = json_object(extra)
-                misfits.update(extra.keys())
+                new_fields.update(extra.keys() & undeclared)
+                misfits.update(extra.keys() - undeclared)
             yield row
 
     def _groups(self, result: _Result, context: Mapping[str, str | None]) -> dict[str, Raw]:

@@ -63,11 +63,14 @@ class RawShaper:
             TransientError: the page is not a JSON:API document.
         """
         misfits: Counter[str] = Counter()
+        new_fields: Counter[str] = Counter()
         records, included = page_records(page, misfits)
-        rows = [self._row(raw, context, misfits) for raw in (included if self._included else records)]
-        return Shaped(table_of(rows, self.schema), misfits)
+        rows = [self._row(raw, context, misfits, new_fields) for raw in (included if self._included else records)]
+        return Shaped(table_of(rows, self.schema), misfits, new_fields)
 
-    def _row(self, raw: Raw, context: Mapping[str, str | None], misfits: Counter[str]) -> dict[str, Any]:
+    def _row(
+        self, raw: Raw, context: Mapping[str, str | None], misfits: Counter[str], new_fields: Counter[str]
+    ) -> dict[str, Any]:
         row: dict[str, Any] = {}
         try:
             record = _decode_record(raw)
@@ -80,8 +83,10 @@ class RawShaper:
             extra = members
             if row["id"] is None:
                 extra, row["id"] = {"$": raw}, stand_in_id(raw)
+                misfits["$"] += 1
+            else:
+                new_fields.update(members.keys())
             row[EXTRA] = json_object({name: bytes(value) for name, value in extra.items()}) if extra else None
-            misfits.update(extra.keys())
         # The type is part of the key in tables of included records, so it is never null.
         row["type"] = row["type"] or ""
         for name, part in parts.items():

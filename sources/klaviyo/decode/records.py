@@ -2,12 +2,16 @@
 
 There are two ways to the same rows. The fast way decodes a whole page into typed structs in which nested JSON stays raw
 bytes: nothing is re-serialised, so big integers, number formats and key order survive. A record that it cannot decode
-(an unknown field, a value of another type, an unusual timestamp) goes the careful way, alone: value by value, and
-values that fit no column go to the `_extra` column under their path. Nothing is dropped.
+(a new field, a value of another type, an unusual timestamp) goes the careful way, alone: value by value, and values
+that fit no column go to the `_extra` column under their path. Nothing is dropped.
+
+The fast way learns what all further records are likely to have too: a field that no column declares, and numbers in a
+text column. Neither costs more than the record that brings it first.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,10 +39,14 @@ from ..jsonapi import (
 )
 from .included import Included
 from .tables import Shaped, schema_of
-from .values import ARROW, DOES_NOT_FIT, PYTHON_TYPES, array_of, attributes_of, value_of
+from .values import ARROW, DOES_NOT_FIT, PYTHON_TYPES, array_as_sent, array_of, attributes_of, is_number, value_of
 
-#: The most unknown fields of an object that the fast way learns. An object with more does not have fixed fields.
+#: The most new fields of an object that the fast way learns. An object with more does not have fixed fields.
 _MOST_LEARNED = 50
+#: What the name of a field of a msgspec type may not hold. Records with such fields go the careful way.
+_UNFIT_NAME = re.compile(r'["\\\x00-\x1f]')
+#: The value of a field that a record does not have.
+_ABSENT = Raw()
 
 
 class Shaper:
@@ -114,18 +122,22 @@ class Shaper:
         Raises:
             TransientError: the page is not a JSON:API document.
         """
-        misfits: Counter[str] = Counter()
         if self.rows is None:
             # A page that does not fit as a whole is decoded again below, in parts.
             with suppress(*DOES_NOT_FIT):
                 document: Any = self._decode_document(page)
                 records = document.data if isinstance(document.data, list) else [document.data]
                 index = index_of(document.included) if self._included else {}
-                return Shaped(self._fast(records, index, context, misfits), misfits)
-            misfits.clear()
+                return self._fast(records, index, context)
+        misfits: Counter[str] = Counter()
         raws, index = self._records(page, misfits)
-        tables = list(self._careful(raws, index, context, misfits))
-        return Shaped(pa.concat_tables(tables).combine_chunks() if tables else self.empty(), misfits)
+        parts = list(self._careful(raws, index, context))
+        new_fields: Counter[str] = Counter()
+        for part in parts:
+            misfits.update(part.misfits)
+            new_fields.update(part.new_fields)
+        table = pa.concat_tables([part.table for part in parts]).combine_chunks() if parts else self.empty()
+        return Shaped(table, misfits, new_fields)
 
     def _records(self, page: bytes, misfits: Counter[str]) -> tuple[list[Raw], Index]:
         records, included = page_records(page, misfits)
@@ -134,37 +146,30 @@ class Shaper:
             return [raw for (kind, _), raw in index.items() if kind == self.rows], index
         return records, index
 
-    def _careful(
-        self, raws: list[Raw], index: Index, context: Mapping[str, str | None], misfits: Counter[str]
-    ) -> Iterator[pa.Table]:
+    def _careful(self, raws: list[Raw], index: Index, context: Mapping[str, str | None]) -> Iterator[Shaped]:
         """Decode by halves, down to single records that do not fit."""
-        counted = Counter[str]()
         with suppress(*DOES_NOT_FIT):
-            table = self._fast([self._decode_record(raw) for raw in raws], index, context, counted)
-            misfits.update(counted)
-            yield table
+            yield self._fast([self._decode_record(raw) for raw in raws], index, context)
             return
         if len(raws) > 1:
             half = len(raws) // 2
-            yield from self._careful(raws[:half], index, context, misfits)
-            yield from self._careful(raws[half:], index, context, misfits)
+            yield from self._careful(raws[:half], index, context)
+            yield from self._careful(raws[half:], index, context)
         else:
-            yield self._one(raws[0], index, context, misfits)
+            yield self._one(raws[0], index, context)
             # A field that Klaviyo has added will be in all further records, so the fast way learns it.
             if self._tree.learned:
                 self._compile()
 
-    def _fast(
-        self, records: Sequence[Any], index: Index, context: Mapping[str, str | None], misfits: Counter[str]
-    ) -> pa.Table:
+    def _fast(self, records: Sequence[Any], index: Index, context: Mapping[str, str | None]) -> Shaped:
         count = len(records)
         arrays: dict[str, pa.Array] = {}
         if self._id:
             arrays[self._id.name] = pa.array([record.id for record in records], pa.string())
         if self._type:
             arrays[self._type.name] = pa.array([record.type for record in records], pa.string())
-        extras: dict[str, list[Raw | None]] = {}
-        self._tree.arrays([record.attributes for record in records], arrays, extras)
+        new: dict[str, list[Raw | None]] = {}
+        self._tree.arrays([record.attributes for record in records], arrays, new)
         related = [record.relationships for record in records]
         for name, column in self._to_one.items():
             refs = attributes_of(attributes_of(related, self._python_names[name]), "data")
@@ -179,10 +184,9 @@ class Shaper:
             arrays[column.name] = pa.repeat(pa.scalar(value, pa.string()), count)
         for column in self._absent:
             arrays[column.name] = pa.nulls(count, ARROW[column.data_type])
-        arrays[EXTRA] = (
-            pa.array(_extras(extras, count, misfits), pa.string()) if extras else pa.nulls(count, pa.string())
-        )
-        return self._table(arrays)
+        arrays[EXTRA] = pa.array(_extras(new), pa.string()) if new else pa.nulls(count, pa.string())
+        counted = Counter({path: count - values.count(None) for path, values in new.items()})
+        return Shaped(self._table(arrays), new_fields=counted)
 
     def _table(self, arrays: dict[str, pa.Array]) -> pa.Table:
         if self._row_version:
@@ -190,15 +194,16 @@ class Shaper:
             arrays[ROW_VERSION] = pc.binary_join_element_wise(*texts, "|", null_handling="replace")
         return pa.table([arrays[name] for name in self.schema.names], schema=self.schema)
 
-    def _one(self, raw: Raw, index: Index, context: Mapping[str, str | None], misfits: Counter[str]) -> pa.Table:
+    def _one(self, raw: Raw, index: Index, context: Mapping[str, str | None]) -> Shaped:
         """One row from a record that does not fit the types; values without a column go to `_extra`."""
         extra: dict[str, bytes] = {}
+        new_fields: Counter[str] = Counter()
         row: dict[str, Any] = {}
         record = object_of(raw)
         if record is None:
             record = {}
             extra["$"] = bytes(raw)
-        self._tree.take(record.get("attributes"), row, extra)
+        self._tree.take(record.get("attributes"), row, extra, new_fields)
         relationships = self._take_relationships(record.get("relationships"), extra)
         for name, column in self._to_one.items():
             refs = refs_of(relationships.get(name))
@@ -233,15 +238,15 @@ class Shaper:
                 # A merge needs an id: a hash of the content keeps the record, and keeps it once.
                 row[self._id.name] = stand_in_id(raw)
                 extra["$"] = bytes(raw)
-        misfits.update(extra.keys())
         row[EXTRA] = json_object(extra) if extra else None
-        return self._table(
+        table = self._table(
             {
                 name: pa.array([row.get(name)], self.schema.field(name).type)
                 for name in self.schema.names
                 if name != ROW_VERSION
             }
         )
+        return Shaped(table, Counter(extra.keys() - new_fields.keys()), new_fields)
 
     @staticmethod
     def _take_relationships(raw: Raw | None, extra: dict[str, bytes]) -> dict[str, Raw]:
@@ -269,10 +274,10 @@ class _Node:
         self.path = path
         self.leaves: dict[str, Column] = {}
         self.children: dict[str, _Node] = {}
-        #: A field without a column was met that the msgspec type does not have yet.
+        #: A field without a column was met that the msgspec type does not have yet, or a number in a text column.
         self.learned = False
         self._closed = closed
-        self._unknown: list[str] = []
+        self._new: list[str] = []
         below: dict[str, list[Column]] = {}
         for column in columns:
             steps = column.path.split(".")[depth:]
@@ -282,46 +287,56 @@ class _Node:
                 below.setdefault(steps[0], []).append(column)
         for name, inner in below.items():
             self.children[name] = _Node(f"{path}.{name}", inner, depth + 1, closed and name not in self.leaves)
+        #: Leaves with values of several types, which are decoded one by one.
+        self._as_sent = {name for name, column in self.leaves.items() if column.member is not None}
         self._python: dict[str, str] = {}
         self._inner: dict[str, Callable[[Raw], Any]] = {}
 
     def struct(self) -> Any:
-        """The msgspec type of this object, with all fields learned so far."""
+        """The msgspec type of this object, with all that was learned so far."""
         self.learned = False
-        names = dict.fromkeys([*self.leaves, *self.children, *self._unknown])
+        names = dict.fromkeys([*self.leaves, *self.children, *self._new])
         self._python = {name: f"f{i}" for i, name in enumerate(names)}
         fields: list[tuple[str, Any, Any]] = []
         for name, python in self._python.items():
             if name in self.leaves:
-                kind = PYTHON_TYPES[self.leaves[name].data_type]
-                fields.append((python, kind, Raw() if kind is Raw else None))
+                kind = Raw if name in self._as_sent else PYTHON_TYPES[self.leaves[name].data_type]
+                fields.append((python, kind, _ABSENT if kind is Raw else None))
                 if name in self.children:
                     self._inner[name] = msgspec.json.Decoder(self.children[name].struct() | None).decode
             elif name in self.children:
                 fields.append((python, self.children[name].struct() | None, None))
             else:
-                fields.append((python, Raw, Raw()))
+                fields.append((python, Raw, _ABSENT))
         rename = {python: name for name, python in self._python.items()}
         return msgspec.defstruct("Node", fields, rename=rename, forbid_unknown_fields=self._closed, gc=False)
 
-    def arrays(self, nodes: Sequence[Any], out: dict[str, pa.Array], extras: dict[str, list[Raw | None]]) -> None:
-        """Write the columns of all rows into `out`, and the learned fields, by path, into `extras`.
+    def arrays(self, nodes: Sequence[Any], out: dict[str, pa.Array], new: dict[str, list[Raw | None]]) -> None:
+        """Write the columns of all rows into `out`, and the fields without a column, by path, into `new`.
 
         Args:
             nodes: the decoded struct of each row; None where the object is absent.
         """
         for name, column in self.leaves.items():
-            out[column.name] = array_of(column, attributes_of(nodes, self._python[name]))
+            array = array_as_sent if name in self._as_sent else array_of
+            out[column.name] = array(column, attributes_of(nodes, self._python[name]))
         for name, child in self.children.items():
             inner = attributes_of(nodes, self._python[name])
             if decode := self._inner.get(name):
-                inner = [decode(raw) if raw is not None and bytes(raw) else None for raw in inner]
-            child.arrays(inner, out, extras)
-        for name in self._unknown:
-            extras[f"{self.path}.{name}"] = attributes_of(nodes, self._python[name])
+                # What is not an object has none of its fields.
+                inner = [decode(raw) if raw is not None and bytes(raw).startswith(b"{") else None for raw in inner]
+            child.arrays(inner, out, new)
+        for name in self._new:
+            values = [None if raw is _ABSENT else raw for raw in attributes_of(nodes, self._python[name])]
+            if values.count(None) < len(values):
+                new[f"{self.path}.{name}"] = values
 
-    def take(self, raw: Raw | None, row: dict[str, Any], extra: dict[str, bytes]) -> None:
-        """Write the columns of one row into `row`, value by value; misfits go to `extra` under their path."""
+    def take(self, raw: Raw | None, row: dict[str, Any], extra: dict[str, bytes], new_fields: Counter[str]) -> None:
+        """Write the columns of one row into `row`, value by value; what fits no column goes to `extra` under its path.
+
+        Args:
+            new_fields: counts those of them that no column declares.
+        """
         if raw is None or bytes(raw) in (b"", b"null"):
             return
         values = object_of(raw)
@@ -335,12 +350,16 @@ class _Node:
                 row[column.name], whole = value_of(column, value)
                 if not whole:
                     extra[f"{self.path}.{name}"] = bytes(value)
+                elif column.data_type == "text" and name not in self._as_sent and is_number(bytes(value)):
+                    self._as_sent.add(name)
+                    self.learned = True
             if child is not None:
-                child.take(value, row, extra)
+                child.take(value, row, extra, new_fields)
             if column is None and child is None and self._closed:
                 extra[f"{self.path}.{name}"] = bytes(value)
-                if name not in self._unknown and len(self._unknown) < _MOST_LEARNED:
-                    self._unknown.append(name)
+                new_fields[f"{self.path}.{name}"] += 1
+                if name not in self._new and len(self._new) < _MOST_LEARNED and not _UNFIT_NAME.search(name):
+                    self._new.append(name)
                     self.learned = True
         self.learned = self.learned or any(child.learned for child in self.children.values())
 
@@ -353,17 +372,17 @@ def _relationships(columns: Iterable[Column], suffix: str) -> dict[str, Column]:
     }
 
 
-def _extras(fields: Mapping[str, list[Raw | None]], count: int, misfits: Counter[str]) -> list[str | None]:
+def _extras(new: Mapping[str, list[Raw | None]]) -> list[bytes | None]:
     """The `_extra` column of all rows.
 
     Args:
-        fields: path -> the values of a learned field, one for each row.
-        count: how many rows.
+        new: path -> the values of a field, one for each row; None where the record does not have it.
     """
-    rows: list[dict[str, bytes]] = [{} for _ in range(count)]
-    for path, values in fields.items():
-        for row, raw in zip(rows, values, strict=True):
-            if raw is not None and bytes(raw):
-                row[path] = bytes(raw)
-                misfits[path] += 1
-    return [json_object(row) if row else None for row in rows]
+    texts: list[bytes | None] = []
+    for path, values in new.items():
+        key = msgspec.json.encode(path)
+        members = [None if value is None else b"%b:%b" % (key, value) for value in values]
+        texts = (
+            [b",".join(filter(None, pair)) or None for pair in zip(texts, members, strict=True)] if texts else members
+        )
+    return [None if text is None else b"{%b}" % text for text in texts]

@@ -22,11 +22,13 @@ class Shaped:
 
     Attributes:
         table: the rows, with the contract's columns in its order.
-        misfits: path -> how many values of this page are in `_extra`.
+        misfits: path -> how many values of this page are in `_extra`, since they do not fit their column.
+        new_fields: path -> how many values of this page are in `_extra`, since no column declares their field.
     """
 
     table: pa.Table
     misfits: Counter[str] = field(default_factory=Counter)
+    new_fields: Counter[str] = field(default_factory=Counter)
 
 
 def schema_of(contract: Contract) -> pa.Schema:

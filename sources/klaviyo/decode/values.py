@@ -13,7 +13,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from ..catalog.contracts import Column
-from ..jsonapi import UNREADABLE, decode_any
+from ..jsonapi import UNREADABLE, decode_any, object_of
 
 #: dlt's name of a type -> Arrow's type.
 ARROW: Mapping[str, pa.DataType] = {
@@ -69,6 +69,21 @@ def array_of(column: Column, values: Sequence[Any]) -> pa.Array:
     return pa.array(values, ARROW[kind])
 
 
+def array_as_sent(column: Column, raws: Sequence[Raw | None]) -> pa.Array:
+    """A column as an Arrow array, from values as they were sent: for columns that Klaviyo fills in several forms.
+
+    Raises:
+        ValueError: a value does not fit.
+    """
+    values = []
+    for raw in raws:
+        value, whole = value_of(column, raw) if raw is not None and bytes(raw) else (None, True)
+        if not whole:
+            raise ValueError(f"{column.path} does not fit {column.data_type}")
+        values.append(value)
+    return pa.array(values, ARROW[column.data_type])
+
+
 def json_texts(raws: Sequence[Raw | None]) -> list[bytes | None]:
     """JSON as it was sent; None for null and for absent values."""
     texts: list[bytes | None] = [None if raw is None else bytes(raw) for raw in raws]
@@ -80,12 +95,17 @@ def json_texts(raws: Sequence[Raw | None]) -> list[bytes | None]:
 def value_of(column: Column, raw: Raw) -> tuple[Any, bool]:
     """One value as its column takes it, and whether nothing of it is lost."""
     text = bytes(raw)
+    if column.member is not None and text.startswith(b"{"):
+        inside = (object_of(raw) or {}).get(column.member)
+        if inside is None:
+            return None, False
+        text = bytes(inside)
     if text == b"null":
         return None, True
     kind = column.data_type
     if kind == "json":
         return text.decode(), True
-    if kind == "text" and _STARTS_A_NUMBER.match(text):
+    if kind == "text" and is_number(text):
         # Klaviyo sends some ids as numbers, such as a profile's `external_id`. No digit of them may change.
         return text.decode(), True
     try:
@@ -111,6 +131,11 @@ def value_of(column: Column, raw: Raw) -> tuple[Any, bool]:
         except ValueError:
             return None, False
     return None, False
+
+
+def is_number(text: bytes) -> bool:
+    """Whether a JSON value is a number."""
+    return _STARTS_A_NUMBER.match(text) is not None
 
 
 _STARTS_A_NUMBER = re.compile(rb"-?\d")

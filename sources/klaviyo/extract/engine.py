@@ -33,6 +33,7 @@ from .buffer import NOTHING
 from .chain import Chain
 from .lookups import Lookups
 from .metrics import Metrics
+from .new_fields import NewFields
 from .output import Output, Taken
 from .page_cache import PageCache
 from .progress import Progress, ReadOutcome
@@ -67,6 +68,7 @@ class Engine:
         self._client = Client(settings, Governor(self.clock, settings.max_wait_s, self._stop))
         self._page_cache = PageCache()
         self._lookups = Lookups(self._client)
+        self._new_fields = NewFields()
         self.account = Account(self._client, settings.revision)
         self.metrics = Metrics(self._client, settings.revision)
         self.handles: dict[str, Handle] = {}
@@ -97,7 +99,7 @@ class Engine:
                     stream.errors.append((plan.windows[0], error))
                     stream.break_at(BEGINNING)
                 stream = new.setdefault(stream.key, stream)
-                output = Output(plan, self._tuning)
+                output = Output(plan, self._tuning, self._new_fields)
                 stream.outputs.append(output)
                 started[plan.report.name] = Handle(self, stream, output)
             self.handles |= started
@@ -438,6 +440,7 @@ class Handle:
                 failed=stream.failed,
                 missing=stream.missing(),
                 misfits=self.output.misfits,
+                new_fields=self.output.new_fields,
                 loaded=self.output.loaded,
                 shared_with=None if leads else stream.report.name,
                 deferred=stream.deferred,

@@ -11,9 +11,11 @@ from ..decode.analytics import AnalyticsShaper
 from ..decode.nested import NestedShaper, deletions
 from ..decode.raw import RawShaper
 from ..decode.records import Shaper
+from ..decode.tables import Shaped
 from ..plan.plan import Plan
 from ..windows import Window
 from .buffer import Buffer, Drained
+from .new_fields import NewFields
 from .spool import Spool
 from .tuning import Tuning
 
@@ -40,16 +42,20 @@ class Output:
 
     A report that must be loaded as a whole is spooled until it is complete; any other waits in a buffer.
 
+    Args:
+        known: the new fields of the run that have been named already; shared by all outputs of an engine.
+
     Attributes:
         new: every row so far is proved to be the only one with its key in the table, so rows may be appended. Once one
             is not, it and all that follow must be merged.
         rows: how many were decoded, without those that delete one.
-        misfits: path -> values that went to `_extra`.
+        misfits: path -> values that went to `_extra`, since they do not fit their column.
+        new_fields: path -> values that went to `_extra`, since no column declares their field.
         loaded: dlt has all rows.
         dropped: the rows are not needed any more.
     """
 
-    def __init__(self, plan: Plan, tuning: Tuning) -> None:
+    def __init__(self, plan: Plan, tuning: Tuning, known: NewFields | None = None) -> None:
         report = plan.report
         self.plan = plan
         self.new = plan.append
@@ -69,8 +75,17 @@ class Output:
             self.spool = Spool(self.shaper.schema, report.key_columns, self.cursor_column, tuning)
         self.rows = 0
         self.misfits: Counter[str] = Counter()
+        self.new_fields: Counter[str] = Counter()
+        self._known = known or NewFields()
         self.loaded = False
         self.dropped = False
+
+    def count(self, shaped: Shaped) -> None:
+        """Count what a page has in `_extra`."""
+        self.misfits.update(shaped.misfits)
+        if shaped.new_fields:
+            report = self.plan.report
+            self._known.count(report.name, report.like or report.name, shaped.new_fields, self.new_fields)
 
     def add(self, table: pa.Table, *, new: bool) -> None:
         """Take the rows of one page.

@@ -46,7 +46,8 @@ class ReadOutcome:
         error: what ended the report, or made it skip a window.
         failed: it ended before its end.
         missing: what of its windows was not read.
-        misfits: path -> values that went to `_extra`.
+        misfits: path -> values that went to `_extra`, since they do not fit their column.
+        new_fields: path -> values that went to `_extra`, since no column declares their field.
         loaded: dlt has all rows.
         shared_with: the report whose requests filled this one too.
         deferred: what the daily quota leaves to later runs.
@@ -61,6 +62,7 @@ class ReadOutcome:
     failed: bool
     missing: list[Window]
     misfits: Counter[str]
+    new_fields: Counter[str]
     loaded: bool
     shared_with: str | None
     deferred: list[Window]

@@ -178,7 +178,7 @@ class Stream(RequestStream):
                 table = result.table
                 if output.cursor_column is not None:
                     table = without(table, output.cursor_column, surplus)
-                output.misfits.update(result.misfits)
+                output.count(result)
                 if endpoint.analytics is not None:
                     chain.held.append((number, table))
                 else:

@@ -46,7 +46,8 @@ class Outcome:
         error: what ended the report, or made it skip a window.
         failed_windows: what was not read.
         loaded: everything that was read is in the table.
-        misfits: path -> values that went to `_extra`.
+        misfits: path -> values that went to `_extra`, since they do not fit their column.
+        new_fields: path -> values that went to `_extra`, since no column declares their field; a few at most.
         shared_with: the report whose requests filled this one too.
         deferred: what the daily quota leaves to later runs.
     """
@@ -64,6 +65,7 @@ class Outcome:
     failed_windows: list[Window] = field(default_factory=list)
     loaded: bool = False
     misfits: Counter[str] = field(default_factory=Counter)
+    new_fields: Counter[str] = field(default_factory=Counter)
     shared_with: str | None = None
     deferred: list[Window] = field(default_factory=list)
 
@@ -234,6 +236,7 @@ class _Loop:
             failed_windows=read.missing,
             loaded=read.loaded and not read.failed,
             misfits=read.misfits,
+            new_fields=read.new_fields,
             shared_with=read.shared_with,
             deferred=read.deferred,
         )
