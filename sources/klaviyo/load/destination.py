@@ -1,4 +1,4 @@
-"""The destination of a pipeline: what it is called by default, and that it merges in one transaction."""
+"""The destination of a pipeline: its type, what it is called by default, and that it merges in one transaction."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from dlt.common.destination import AnyDestination
 
 #: A DuckDB file named like the dataset makes DuckDB's names ambiguous, so it is named after this.
 DEFAULT_DESTINATION = "warehouse"
+
+
+def type_of(pipeline: dlt.Pipeline) -> str:
+    """dlt's name for the type of a pipeline's destination, such as "postgres"; empty where there is none."""
+    return "" if pipeline.destination is None else pipeline.destination.destination_type.rpartition(".")[2]
 
 
 def in_one_transaction(destination: AnyDestination) -> AnyDestination:

@@ -20,6 +20,7 @@ from ..extract.engine import Handle
 from ..plan import state
 from ..plan.plan import Disposition, Plan, fingerprint
 from ..windows import BEGINNING, EVERYTHING, Window, union, until
+from .destination import type_of
 from .package import Package
 from .prepare import Run
 
@@ -84,12 +85,6 @@ def write_disposition(disposition: Disposition) -> Any:
     if disposition is Disposition.APPEND:
         return "append"
     return {"disposition": "merge", "strategy": "delete-insert"}
-
-
-def _destination() -> str:
-    """The type of the destination that is being loaded into; empty where there is none."""
-    destination = dlt.current.pipeline().destination
-    return "" if destination is None else destination.destination_type.rpartition(".")[2]
 
 
 def _sort_duplicates(report: Report, columns: Mapping[str, Any]) -> None:
@@ -230,7 +225,7 @@ class _Writer:
     def _fitted(self, table: Any) -> Any:
         """The table as the destination can hold it; or the dicts that dlt is to infer the columns of."""
         output, contract = self._handle.output, self._plan.report.contract
-        if _destination() in _WITHOUT_NULS:
+        if type_of(dlt.current.pipeline()) in _WITHOUT_NULS:
             # A text that the destination refuses would fail the load for good.
             table, misfits = without_nuls(table, contract)
             output.misfits.update(misfits)
