@@ -27,7 +27,7 @@ from tests.support.two_runs import BUSY, LOST, Command, Gate, Loop
 # Commands take the machine's clock, so the account lives in the present too.
 LAG = timedelta(seconds=60)
 START = (datetime.now(UTC) - timedelta(days=40)).replace(hour=0, minute=0, second=0, microsecond=0)
-FLAGS: dict[str, Any] = {"start_date": f"{START:%Y-%m-%d}", "reports": ["profiles", "events"]}
+FLAGS: dict[str, Any] = {"start_date": f"{START:%Y-%m-%d}", "reports": ["profiles", "events"], "lookback_days": 0}
 INTO = ("--destination", "postgres", "--dataset", "klaviyo")
 HERE, THERE = (*INTO, "--pipelines-dir", "pipelines"), (*INTO, "--pipelines-dir", "elsewhere")
 SINCE = datetime(2026, 6, 30, 12, 0, 30, tzinfo=UTC)
@@ -98,6 +98,14 @@ def expire(journey: PostgresJourney) -> None:
     journey.sql(f"UPDATE klaviyo.{TABLE} SET expires_at = '2026-01-01T00:00:00+00:00' WHERE pipeline_name = 'klaviyo'")
 
 
+def changed(journey: PostgresJourney) -> str:
+    """A profile whose name is "Older", and which the next run reads."""
+    profile = str(next(iter(journey.account.records("profile")))["id"])
+    journey.account.update("profile", profile, {"first_name": "Older"})
+    journey.clock.forward(minutes=5)
+    return profile
+
+
 # --- runs
 
 
@@ -132,6 +140,7 @@ def test_a_killed_runs_lease_is_taken_over_at_once_where_its_folder_is_and_elsew
 
 
 def test_a_suspended_run_that_was_taken_over_loads_nothing_more(journey: PostgresJourney, gate: Gate) -> None:
+    profile = changed(journey)
     gate.close()
     # Renewed every ten seconds: it is not suspended while it does that, and sees soon enough that it is too late.
     suspended = Loop(journey, "pipelines", FLAGS, destination="postgres", lease_s=30)
@@ -140,7 +149,6 @@ def test_a_suspended_run_that_was_taken_over_loads_nothing_more(journey: Postgre
     gate.open()
     assert Loop(journey, "elsewhere", FLAGS, destination="postgres").ended() == BUSY
     expire(journey)
-    profile = next(iter(journey.account.records("profile")))["id"]
     journey.account.update("profile", profile, {"first_name": "Newer"})
     journey.clock.forward(minutes=5)
     assert Loop(journey, "elsewhere", FLAGS, destination="postgres").ended() == 0
@@ -149,8 +157,7 @@ def test_a_suspended_run_that_was_taken_over_loads_nothing_more(journey: Postgre
     assert suspended.ended() == LOST
     assert {report: journey.sql(f"SELECT * FROM klaviyo.{report} ORDER BY id") for report in before} == before
     assert journey.sql(f"SELECT first_name FROM klaviyo.profiles WHERE id = '{profile}'") == [("Newer",)]
-    # So long after that the lookback does not read the profile again.
-    journey.clock.forward(days=9)
+    journey.clock.forward(minutes=5)
     assert Loop(journey, "pipelines", FLAGS, destination="postgres").ended() == 0
     assert journey.sql(f"SELECT first_name FROM klaviyo.profiles WHERE id = '{profile}'") == [("Newer",)]
     assert journey.ids("events") == in_the_account(journey)
@@ -177,14 +184,13 @@ def test_a_lease_that_is_lost_after_reading_keeps_the_package_from_loading(
 
 
 def test_what_a_killed_run_left_in_its_folder_does_not_undo_a_later_run_elsewhere(journey: PostgresJourney) -> None:
-    death = ("normalized", False, 1)
+    profile, death = changed(journey), ("normalized", False, 1)
     assert Loop(journey, "pipelines", FLAGS, destination="postgres", death=death).ended() == DIED
-    profile = next(iter(journey.account.records("profile")))["id"]
     journey.account.update("profile", profile, {"first_name": "Newer"})
     journey.clock.forward(minutes=5)
     expire(journey)
     assert Loop(journey, "elsewhere", FLAGS, destination="postgres").ended() == 0
-    journey.clock.forward(days=9)
+    journey.clock.forward(minutes=5)
     assert Loop(journey, "pipelines", FLAGS, destination="postgres").ended() == 0
     assert journey.sql(f"SELECT first_name FROM klaviyo.profiles WHERE id = '{profile}'") == [("Newer",)]
     assert journey.ids("events") == in_the_account(journey)

@@ -186,15 +186,22 @@ def test_the_file_of_the_lock_is_no_pipeline_to_dlt(journey: Journey) -> None:
 NORMALIZED: Death = ("normalized", False, 1)
 
 
+def changed(journey: Journey) -> str:
+    """A profile whose name is "Older", and which the next run reads."""
+    profile = str(next(iter(journey.account.records("profile")))["id"])
+    journey.account.update("profile", profile, {"first_name": "Older"})
+    journey.clock.forward(minutes=5)
+    return profile
+
+
 def test_what_a_killed_run_left_in_its_folder_does_not_undo_a_later_run_of_another_folder(journey: Journey) -> None:
-    flags = {"start_date": f"{START:%Y-%m-%d}", "reports": ["profiles", "events"]}
+    flags = {"start_date": f"{START:%Y-%m-%d}", "reports": ["profiles", "events"], "lookback_days": 0}
+    profile = changed(journey)
     assert Loop(journey, "pipelines", flags, death=NORMALIZED).ended() == DIED
-    profile = next(iter(journey.account.records("profile")))["id"]
     journey.account.update("profile", profile, {"first_name": "Newer"})
     journey.clock.forward(minutes=5)
     assert Loop(journey, "elsewhere", flags).ended() == 0
-    # So long after that the lookback does not read the profile again.
-    journey.clock.forward(days=9)
+    journey.clock.forward(minutes=5)
     assert Loop(journey, "pipelines", flags).ended() == 0
     assert journey.sql(f"SELECT first_name FROM klaviyo.profiles WHERE id = '{profile}'") == [("Newer",)]
     assert journey.ids("events") == in_the_account(journey)
