@@ -312,6 +312,7 @@ def commands() -> str:
         "| 0 | everything that was asked for is done |",
         "| 1 | a report or the destination failed; reports that did not fail are loaded |",
         "| 2 | a setting or an option is wrong |",
+        "| 3 | another run works with the pipeline, or took it over; the message names it |",
         "| 130, 143 | stopped by SIGINT (Ctrl-C) or SIGTERM, after the load package in hand |",
         "",
         "A second Ctrl-C stops at once. The next run loads what such a stop leaves behind.",

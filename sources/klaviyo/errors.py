@@ -7,6 +7,8 @@ KlaviyoError
 ├─ RateLimited            wait `retry_after_s`
 │  └─ DailyQuotaExhausted stop, resume tomorrow
 ├─ TransientError         retries spent: run again
+├─ PipelineBusy           another run has the pipeline: wait for it
+│  └─ LeaseLost           another run took over: run again when it has ended
 └─ ContractViolation      the data differs from the declared columns
 """
 
@@ -104,6 +106,19 @@ class TransientError(KlaviyoError):
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class PipelineBusy(KlaviyoError):
+    """Another run works with this pipeline. The message names it. Nothing was read or changed."""
+
+    advice = "Run again when it has ended, or let this run wait: --wait, or sync(..., wait=True)."
+
+
+class LeaseLost(PipelineBusy):
+    """Another run took the pipeline over, since this one did not renew its lease in time. What this run had not loaded
+    by then is not loaded. Happens when a machine is suspended, or cut off from the destination."""
+
+    advice = "Run again when the other run has ended; it goes on from the last load package that was committed."
 
 
 class ContractViolation(KlaviyoError):

@@ -157,7 +157,7 @@ class Journey:
         """The tables of reports in a dataset."""
         found = self.sql(
             "SELECT table_name FROM information_schema.tables "
-            f"WHERE table_schema = '{dataset}' AND NOT starts_with(table_name, '_dlt') ORDER BY 1"
+            f"WHERE table_schema = '{dataset}' AND NOT starts_with(table_name, '_') ORDER BY 1"
         )
         return [name for (name,) in found]
 

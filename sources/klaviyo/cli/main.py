@@ -1,7 +1,7 @@
 """The command line: what each command does, and its exit code. Shared by the dlt plugin and the script.
 
-Exit codes: 0 success, 1 a report or the destination failed, 2 a setting or an option is wrong, 130 stopped by SIGINT,
-143 stopped by SIGTERM.
+Exit codes: 0 success, 1 a report or the destination failed, 2 a setting or an option is wrong, 3 another run works with
+the pipeline, 130 stopped by SIGINT, 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -141,8 +141,10 @@ def _check(name: str, args: argparse.Namespace, verbose: bool) -> int:
 
 def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from ..config import providers
+    from ..errors import LeaseLost, PipelineBusy
     from ..load.pipeline import open_pipeline
     from ..load.runner import run
+    from ..load.turn import Turn
     from . import render
     from .progress import progress
     from .signals import Stop
@@ -151,12 +153,21 @@ def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
     configured = providers.configured(name)
     with account(name, args, configured.values) as (working_name, flags):
         settings = _settings(configured, args, flags)
+        destination, dataset, pipelines_dir = _place(args)
         with progress(verbose) as shown, Stop(shown.say) as stop:
-            pipeline = open_pipeline(working_name, *_place(args))
-            # dlt would intercept a signal while it loads, and the next load package would begin.
-            pipeline.runtime_config.intercept_signals = False
-            shown.begin(pipeline, list(settings.reports))
-            outcomes = run(pipeline, settings, on_progress=shown.update, stop=stop.requested)
+            waiting = Turn(working_name, pipelines_dir, wait=_is(args, "wait"), say=shown.say, stop=stop.requested)
+            try:
+                with waiting as turn:
+                    pipeline = open_pipeline(working_name, destination, dataset, pipelines_dir, turn)
+                    # dlt would intercept a signal while it loads, and the next load package would begin.
+                    pipeline.runtime_config.intercept_signals = False
+                    shown.begin(pipeline, list(settings.reports))
+                    outcomes = run(pipeline, settings, on_progress=shown.update, stop=stop.requested, turn=turn)
+            except PipelineBusy as error:
+                if stop.number is None or isinstance(error, LeaseLost):
+                    raise
+                # The user did not want to wait any longer.
+                return 128 + stop.number
             # dlt keeps the folder of the pipeline's first run for its DuckDB file, so ask for the actual place.
             place = str(pipeline.destination_client().config).removeprefix("duckdb:///")
     report = render.RunReport(

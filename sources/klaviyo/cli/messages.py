@@ -14,7 +14,7 @@ from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..config.raw_settings import nearest
-from ..errors import ConfigError, KlaviyoError
+from ..errors import ConfigError, KlaviyoError, PipelineBusy
 
 _MOST_CHARACTERS = 400
 
@@ -41,6 +41,8 @@ def explain(error: BaseException) -> Trouble:
         return Trouble("stopped at once; a run goes on from the last load package that was committed.", 130)
     if isinstance(error, ConfigError):
         return Trouble(redacted(_alike_together(str(error))), 2)
+    if isinstance(error, PipelineBusy):
+        return Trouble(redacted(f"{error}\n{error.advice}"), 3)
     if isinstance(error, KlaviyoError):
         return Trouble(redacted(f"{error}\n{error.advice}"), 1)
     dlt_errors = (PipelineException, DestinationException, ConfigurationException, MissingDependencyException)

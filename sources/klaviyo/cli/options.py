@@ -44,6 +44,8 @@ def configure(command: str, parser: argparse.ArgumentParser) -> None:
         )
         # dlt's own option of this name must stand before the pipeline's name; ours may follow the command.
         parser.add_argument("--pipelines-dir", metavar="DIR", help="where dlt keeps its working files")
+    if command == "run":
+        parser.add_argument("--wait", action="store_true", help="wait for another run of the pipeline to end")
     if command == "reports":
         parser.add_argument("--columns", action="store_true", help="with the columns of all reports")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")

@@ -33,6 +33,8 @@ class Tuning:
         package_s: seconds after which it ends.
         worth_loading_rows: rows that are worth a package while more are still being read.
         progress_s: how often progress is told.
+        lease_s: how long a lease in the destination lasts that nobody renews. A run renews it three times as often;
+            after a kill, runs elsewhere wait for so long.
     """
 
     undecoded_pages: int = 2
@@ -52,6 +54,7 @@ class Tuning:
     package_s: float = 180.0
     worth_loading_rows: int = 100_000
     progress_s: float = 0.25
+    lease_s: float = 300.0
 
     def threads(self, rate: Rate, answer_s: float = 0.0) -> int:
         """Threads that use up the steady limit of an endpoint, and a small account's share of it sooner.

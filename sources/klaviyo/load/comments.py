@@ -13,6 +13,7 @@ from dlt.common.destination.client import JobClientBase
 from dlt.destinations.sql_client import WithSqlClient
 
 from ..plan.state import SOURCE
+from .destination import type_of
 
 log = logging.getLogger("klaviyo")
 
@@ -58,8 +59,7 @@ def describe(pipeline: dlt.Pipeline, *, changed: bool) -> int:
     Returns:
         How many comments were written.
     """
-    kind = "" if pipeline.destination is None else pipeline.destination.destination_type.rpartition(".")[2]
-    query = _COMMENTS.get(kind)
+    query = _COMMENTS.get(type_of(pipeline))
     if query is None or SOURCE not in pipeline.schema_names:
         return 0
     mark = f"{pipeline.dataset_name} {pipeline.schemas[SOURCE].version_hash}"

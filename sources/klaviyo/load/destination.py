@@ -1,4 +1,4 @@
-"""The destination of a pipeline: what it is called by default, and that it merges in one transaction."""
+"""The destination of a pipeline: its type, what it is called by default, and that it merges in one transaction."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ DEFAULT_DESTINATION = "warehouse"
 
 #: A table without a format of its own, such as Delta.
 _PLAIN: Any = {"name": "any", "columns": {}}
+
+
+def type_of(pipeline: dlt.Pipeline) -> str:
+    """dlt's name for the type of a pipeline's destination, such as "postgres"; empty where there is none."""
+    return "" if pipeline.destination is None else pipeline.destination.destination_type.rpartition(".")[2]
 
 
 def in_one_transaction(destination: AnyDestination) -> AnyDestination:

@@ -141,6 +141,48 @@ def _with_empty_files(client: Any) -> None:
     client.create_load_job = create_load_job
 
 
+@contextmanager
+def before_loading(pipeline: dlt.Pipeline, check: Callable[[], None]) -> Iterator[None]:
+    """Call a check before this pipeline loads a package. If it raises, nothing of the package is loaded.
+
+    `Pipeline.run` extracts, normalizes and loads in one call, and has no hook between.
+    """
+    load = pipeline.load
+
+    def checked(*args: Any, **options: Any) -> Any:
+        check()
+        return load(*args, **options)
+
+    pipeline.load = checked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del pipeline.load
+
+
+def at_end_of_run(pipeline: dlt.Pipeline, callback: Callable[[], None]) -> bool:
+    """Call back once when the call of `Pipeline.run` (or `extract`) that is going on has ended, in whatever way.
+
+    dlt tells the pipeline's progress collector when its trace ends; nothing else of the pipeline knows of the end.
+
+    Returns:
+        Whether there is such a call. There is none where dlt's traces are switched off.
+    """
+    if pipeline._trace is None:
+        return False
+    collector: Any = pipeline.collector
+    told = collector.on_end_trace
+
+    def ended(trace: Any, of: Any, send_state: bool) -> None:
+        if of is pipeline:
+            vars(collector).pop("on_end_trace", None)
+            callback()
+        told(trace, of, send_state)
+
+    collector.on_end_trace = ended
+    return True
+
+
 class _HintsAreMeant(logging.Filter):
     """Drops what dlt warns about for every table: that JSON travels as text, and that a replaced table keeps the hints
     of a merge. Both are meant."""

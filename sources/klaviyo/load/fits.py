@@ -14,6 +14,7 @@ from dlt.common.destination.utils import resolve_merge_strategy, resolve_replace
 
 from ..errors import ConfigError
 from ..plan.plan import Disposition, Selection, disposition_of, is_read_whole
+from .destination import type_of
 from .resources import resource
 
 
@@ -40,8 +41,7 @@ def check(pipeline: dlt.Pipeline, selected: Iterable[Selection]) -> None:
             whole_instead.append(report.name)
     if not unfit:
         return
-    kind = destination.destination_type.rpartition(".")[2]
-    lines = [f"{kind} cannot keep these reports exact, so nothing was read:"]
+    lines = [f"{type_of(pipeline)} cannot keep these reports exact, so nothing was read:"]
     lines += [f"  {', '.join(sorted(names))}: {disposition.value}" for disposition, names in unfit.items()]
     lines.append("Leave them out (`reports`), or load into a database such as duckdb, postgres or snowflake.")
     if whole_instead:

@@ -18,6 +18,7 @@ from ..config.build import settings_from
 from ..config.settings import Settings
 from .destination import DEFAULT_DESTINATION, in_one_transaction
 from .recovery import heal
+from .turn import Turn, lock_of
 
 
 def load_settings(
@@ -36,16 +37,21 @@ def load_settings(
 
 
 def open_pipeline(
-    name: str, destination: str | None = None, dataset: str | None = None, pipelines_dir: str | None = None
+    name: str,
+    destination: str | None = None,
+    dataset: str | None = None,
+    pipelines_dir: str | None = None,
+    turn: Turn | None = None,
 ) -> dlt.Pipeline:
-    """The dlt pipeline, mended if its last run was killed.
+    """The dlt pipeline, mended if its last run was killed. While another run works with it, it is not touched.
 
     Args:
         name: of the pipeline; one pipeline an account.
         destination: dlt's name of a destination; default what `[pipelines.<name>]` says, else DuckDB.
         dataset: default what the configuration says, else the pipeline's name.
+        turn: of the run that is to follow, and that keeps others away already.
     """
-    heal(Path(pipelines_dir or get_dlt_pipelines_dir()) / name)
+    _mend(Path(pipelines_dir or get_dlt_pipelines_dir()) / name, turn)
     configured = resolve_configuration(PipelineConfiguration(pipeline_name=name), sections=("pipelines", name))
     chosen = _destination(
         destination or configured.destination_type, configured.destination_name if not destination else None
@@ -56,6 +62,21 @@ def open_pipeline(
         destination=chosen,
         dataset_name=dataset or configured.dataset_name or name,
     )
+
+
+def _mend(working_dir: Path, turn: Turn | None) -> None:
+    if turn is not None:
+        heal(working_dir)
+        return
+    if not working_dir.exists():
+        return
+    # What looks left behind is the work in hand of a run that is going on.
+    lock = lock_of(working_dir)
+    if lock.take(None):
+        try:
+            heal(working_dir)
+        finally:
+            lock.release()
 
 
 def _destination(reference: Any, name: str | None) -> AnyDestination:

@@ -18,6 +18,7 @@ from dlt.destinations.impl.postgres.factory import PostgresTypeMapper
 
 from ..plan.state import SOURCE
 from . import dlt_compat
+from .destination import type_of
 
 log = logging.getLogger("klaviyo")
 
@@ -36,7 +37,7 @@ def prepare(pipeline: dlt.Pipeline, json_type: str) -> None:
 
 def is_postgres(pipeline: dlt.Pipeline) -> bool:
     """Whether a pipeline loads into Postgres."""
-    return isinstance(pipeline.destination, dlt.destinations.postgres)
+    return type_of(pipeline) == "postgres"
 
 
 def add_indexes(pipeline: dlt.Pipeline) -> None:

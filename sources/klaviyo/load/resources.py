@@ -20,6 +20,7 @@ from ..extract.engine import Handle
 from ..plan import state
 from ..plan.plan import Disposition, Plan, fingerprint
 from ..windows import BEGINNING, EVERYTHING, Window, union, until
+from .destination import type_of
 from .latest import Latest
 from .package import Package
 from .prepare import Run
@@ -87,12 +88,6 @@ def write_disposition(disposition: Disposition) -> Any:
     if disposition is Disposition.APPEND:
         return "append"
     return {"disposition": "merge", "strategy": "delete-insert"}
-
-
-def _destination() -> str:
-    """The type of the destination that is being loaded into; empty where there is none."""
-    destination = dlt.current.pipeline().destination
-    return "" if destination is None else destination.destination_type.rpartition(".")[2]
 
 
 def _sorts_duplicates(report: Report) -> str | None:
@@ -251,7 +246,7 @@ class _Writer:
     def _fitted(self, table: Any) -> Any:
         """The table as the destination can hold it; or the dicts that dlt is to infer the columns of."""
         output, contract = self._handle.output, self._plan.report.contract
-        if _destination() in _PARTICULAR:
+        if type_of(dlt.current.pipeline()) in _PARTICULAR:
             # A value that the destination refuses would fail the load for good.
             table, misfits = storable(table, contract)
             output.misfits.update(misfits)

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,7 @@ from .package import Package
 from .prepare import Run
 from .recovery import recover
 from .source import source_of
+from .turn import Turn
 
 log = logging.getLogger("klaviyo")
 
@@ -78,37 +80,53 @@ def run(
     on_progress: Callable[[list[Progress]], None] | None = None,
     stop: threading.Event | None = None,
     tuning: Tuning = DEFAULT,
+    turn: Turn | None = None,
 ) -> list[Outcome]:
     """Read what is missing and load it, package by package.
 
     Args:
         on_progress: called a few times a second from another thread.
         stop: set it to end after the package in hand.
+        turn: what keeps other runs away, entered before the pipeline was opened; default one of this call, which
+            waits for nobody.
 
     Returns:
         One outcome a report. A report that failed does not keep the others from loading.
 
     Raises:
         ConfigError: the installed dlt is not one that this package knows, or the destination cannot keep a report exact.
+        PipelineBusy: another run works with the pipeline.
+        LeaseLost: another run took over; nothing more was loaded.
     """
-    with dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None):
-        fits.check(pipeline, selections(settings).values())
+    fits.check(pipeline, selections(settings).values())
+    with ExitStack() as stack:
+        if turn is None:
+            turn = stack.enter_context(Turn(pipeline.pipeline_name, pipeline.pipelines_dir))
+        stack.enter_context(dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None))
+        stack.enter_context(turn.at_destination(pipeline, tuning.lease_s))
         duckdb.prepare(pipeline)
         postgres.prepare(pipeline, settings.postgres_json)
         recover(pipeline)
-        return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning).run(on_progress)
+        return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning, turn).run(on_progress)
 
 
 class _Loop:
     """One run of the loop."""
 
     def __init__(
-        self, pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None, stop: threading.Event, tuning: Tuning
+        self,
+        pipeline: dlt.Pipeline,
+        settings: Settings,
+        clock: Clock | None,
+        stop: threading.Event,
+        tuning: Tuning,
+        turn: Turn,
     ) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._stop = stop
         self._tuning = tuning
+        self._turn = turn
         self._reading = Run(settings, clock=clock, tuning=tuning, raise_errors=False)
         self._package = Package(self._reading.clock, tuning.package_rows, tuning.package_s)
         #: The last package is under way, since the run is to end early.
@@ -169,6 +187,7 @@ class _Loop:
         waited_since_s = clock.monotonic()
         while True:
             reading.raise_crash()
+            self._turn.raise_lost()
             left = [handle for handle in reading.handles if not handle.output.loaded]
             ended = {handle.plan.report.name: handle.ended for handle in left}
             # A replace without rows would empty its table, so whole reports join when they are complete.

@@ -26,6 +26,7 @@ from .package import Package
 from .pipeline import load_settings
 from .prepare import Run
 from .resources import resource, rows_of
+from .turn import keep_others_away
 
 #: How much is fetched, decoded and loaded at once.
 TUNING = DEFAULT
@@ -192,13 +193,15 @@ class _Session:
         stored = dlt.current.source_state()
         with self._lock:
             if self._run is None or self._package is None or self._state is not stored:
+                pipeline = _active_pipeline()
+                if pipeline is not None:
+                    keep_others_away(pipeline)
                 settings = self._settings()
                 run = Run(settings, tuning=TUNING)
                 run.prepare({"sources": {SOURCE: stored}})
                 self._state, self._run, self._package, self._readers = stored, run, Package(run.clock), 0
                 self._stack.close()
                 self._stack.enter_context(dlt_compat.quiet())
-                pipeline = _active_pipeline()
                 dlt_compat.load_empty_files(pipeline.destination if pipeline else None)
                 if pipeline is not None:
                     postgres.prepare(pipeline, settings.postgres_json)

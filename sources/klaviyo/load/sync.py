@@ -15,9 +15,10 @@ from .duckdb import duckdb_file
 from .pipeline import load_settings
 from .recovery import heal
 from .runner import Outcome, run
+from .turn import Turn
 
 
-def sync(pipeline: dlt.Pipeline, **settings: Any) -> list[Outcome]:
+def sync(pipeline: dlt.Pipeline, *, wait: bool = False, **settings: Any) -> list[Outcome]:
     """Load what is missing of a Klaviyo account, in packages that are committed one by one.
 
         pipeline = dlt.pipeline("klaviyo", destination="duckdb", dataset_name="klaviyo_data")
@@ -29,6 +30,7 @@ def sync(pipeline: dlt.Pipeline, **settings: Any) -> list[Outcome]:
     Args:
         pipeline: one a Klaviyo account. A DuckDB file that would be named like the dataset is called
             `warehouse.duckdb`, since DuckDB cannot tell the two names apart.
+        wait: wait for another run of the pipeline to end, instead of raising `PipelineBusy`.
         settings: what beats the configuration, by the names of `[sources.klaviyo]` (docs/configuration.md); a dict for
             the settings of one report: `profiles={"extract": "all"}`.
 
@@ -37,13 +39,16 @@ def sync(pipeline: dlt.Pipeline, **settings: Any) -> list[Outcome]:
 
     Raises:
         ConfigError: a setting is wrong or missing, or the pipeline cannot be used.
+        PipelineBusy: another run works with the pipeline; nothing was read.
+        LeaseLost: another run took over; nothing more was loaded.
     """
     _check(pipeline)
     chosen = load_settings(pipeline.pipeline_name, settings, "the call of sync()")
-    _mend(pipeline)
-    _set_destination(pipeline)
-    with _signals_end_the_run(pipeline):
-        return run(pipeline, chosen)
+    with Turn(pipeline.pipeline_name, pipeline.pipelines_dir, wait=wait) as turn:
+        _mend(pipeline)
+        _set_destination(pipeline)
+        with _signals_end_the_run(pipeline):
+            return run(pipeline, chosen, turn=turn)
 
 
 def _check(pipeline: dlt.Pipeline) -> None:
