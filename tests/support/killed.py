@@ -102,14 +102,14 @@ def work(
         environment: variables to set, such as the destination's credentials.
         began: set as soon as the run begins; an event of another process.
     """
+    if began is not None:
+        began.set()
     os.environ.update(environment or {})
     if death is not None:
         die(*death)
     setattr(Drained, "__iter__", in_pieces(Drained.__iter__))  # noqa: B010 - mypy takes it for a bound method
     with home(folder, config):
         settings = load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
-        if began is not None:
-            began.set()
         pipeline = open_pipeline("klaviyo", destination, pipelines_dir=str(folder / "pipelines"))
         outcomes = run(pipeline, settings, clock=clock, tuning=tuning)
     if any(outcome.error or not outcome.loaded for outcome in outcomes):
