@@ -26,6 +26,8 @@ from sources.klaviyo.catalog.revisions import REVISIONS
 from tests.kills.scenario import HANGS_S, Tally, scenario
 from tests.support.postgres import PostgresServer, running_server
 
+#: File descriptor; `sys.stderr` may be a text in memory.
+STDERR = 2
 DESTINATIONS = ("duckdb", "postgres")
 
 
@@ -109,7 +111,7 @@ def main() -> None:
             )
             print(f"scenario {replay}", flush=True)
             folder = Path(tempfile.mkdtemp(prefix="klaviyo-soak-"))
-            faulthandler.dump_traceback_later(4 * HANGS_S, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(4 * HANGS_S, exit=True, file=STDERR)
             try:
                 play(seed, destination, revision, given.runs, server, folder, tally)
             except Exception:
