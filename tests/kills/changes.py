@@ -33,6 +33,7 @@ class Changes:
     Attributes:
         mark: what a run may have read up to; None before the first.
         made: how many changes there were.
+        errors: what changes during a run raised; to be raised when it is over.
         deleted: ids of the records that were deleted; their rows stay in tables with a date filter.
     """
 
@@ -40,6 +41,7 @@ class Changes:
         self.pick = pick
         self.mark: datetime | None = None
         self.made = 0
+        self.errors: list[Exception] = []
         self.deleted: set[str] = set()
         self._account, self._clock = account, clock
         self._lookback, self._start = lookback, start
@@ -63,7 +65,12 @@ class Changes:
     def during(self, requests: int) -> None:
         """Make a change once in so many calls; to be called with each request of a run."""
         if self.pick.randrange(requests) == 0:
-            self.one()
+            try:
+                self.one()
+            except Exception as error:
+                # In a thread of the sandbox, it would pass for one more dropped connection.
+                self.errors.append(error)
+                raise
 
     def _moment(self) -> datetime:
         """When a record may appear so that a run has to bring it: now, later, or late within the lookback."""

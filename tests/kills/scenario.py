@@ -275,6 +275,8 @@ class Scenario:
         self.tally.changes += self.changes.made - before
         server.faults.served.clear()
         server.faults.clear()
+        if self.changes.errors:
+            raise self.changes.errors[0]
 
     def _load(self, flags: dict[str, Any], tuning: Tuning, may_fail: bool, stop_after_s: float | None = None) -> None:
         """A run in this process."""
@@ -299,7 +301,8 @@ class Scenario:
             death = (pick.choice([*STEPS]), pick.random() < 0.5, pick.choice([1, 1, 2, 3]))
         began = PROCESSES.Event()
         process = self._start(flags, tuning, death, began)
-        began.wait(HANGS_S)
+        while not began.wait(0.1) and process.is_alive():
+            pass
         began_s = time.monotonic()
         process.join(HANGS_S if death else pick.uniform(0.05, self._longest_s))
         if process.is_alive():
