@@ -4,7 +4,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check steps unit integration format generate constraints clean
+MINUTES ?= 10
+SEED ?= 1
+
+.PHONY: demo test check steps unit integration soak format generate constraints clean
 
 demo: $(INSTALLED)  ## a sandbox account, a full sync into DuckDB, what was loaded and three queries
 	$(BIN)/python pipelines/klaviyo_demo.py
@@ -25,6 +28,9 @@ unit: steps  ## the tests without a server or a database, in seconds
 
 integration: $(INSTALLED)  ## what needs environments of its own: the wheel, `dlt init`
 	$(BIN)/pytest -n 1 tests/packaging
+
+soak: $(INSTALLED)  ## random faults, changes and kills, for MINUTES from scenario SEED on; every table is compared
+	$(BIN)/python -m tests.kills.soak --minutes $(MINUTES) --seed $(SEED)
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

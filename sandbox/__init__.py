@@ -20,9 +20,9 @@ Imports go down this list only:
 - `rules`: what each endpoint accepts.
 """
 
-from .http.faults import Fault
+from .http.faults import Fault, Storm, new_fault
 from .http.rate_limits import Limiter
 from .http.server import Request, Sandbox
 from .store.account import Account
 
-__all__ = ["Account", "Fault", "Limiter", "Request", "Sandbox"]
+__all__ = ["Account", "Fault", "Limiter", "Request", "Sandbox", "Storm", "new_fault"]

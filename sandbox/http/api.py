@@ -7,7 +7,7 @@ import threading
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from .. import rules
@@ -70,6 +70,7 @@ class Api:
         rate_limits: whether requests are counted and refused.
         limiter: counts the requests.
         report_rows: rows of a page of an analytics report.
+        page_rows: records of any other page at most; None for as many as are asked for.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Api:
         rate_limits: bool,
         limiter: Limiter,
         report_rows: int = 500,
+        page_rows: int | None = None,
     ) -> None:
         self._account = account
         self._keys = keys
@@ -87,6 +89,7 @@ class Api:
         self.rate_limits = rate_limits
         self._limiter = limiter
         self._report_rows = report_rows
+        self._page_rows = page_rows
         self._cache = _Cache()
         self._kinds = {revision: kinds(revision) for revision in rules.revisions()}
         self._routes: dict[str, list[tuple[re.Pattern[str], Endpoint]]] = {}
@@ -296,6 +299,8 @@ class Api:
         parameters: dict[str, str],
         asked: Query,
     ) -> bytes:
+        if self._page_rows is not None:
+            asked = replace(asked, size=min(asked.size, self._page_rows))
         page = pages.page(source, path.rstrip("/"), parameters, asked, endpoint.paged)
         following = None
         if page.next_token is not None:

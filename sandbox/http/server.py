@@ -8,22 +8,27 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from email.message import Message
 from email.utils import format_datetime
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
 from ..store.account import Account
+from .alterations import ALTERATIONS
 from .api import Answer, Api
 from .errors import ApiError
-from .faults import Fault, Faults
+from .faults import Fault, Faults, new_fault
 from .rate_limits import Limiter
 
 DEFAULT_KEYS: Mapping[str, set[str] | None] = {"pk_sandbox": None}
 POLL_S = 0.02
+#: More than any page of Klaviyo's has.
+HUGE_BYTES = 65 << 20
+DRIPS = 8
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,13 @@ class Request:
 def _gzipped(body: bytes) -> bytes:
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
+
+
+@cache
+def _huge() -> bytes:
+    """A packed body of HUGE_BYTES spaces."""
+    packer, piece = zlib.compressobj(1, zlib.DEFLATED, 31), b" " * (1 << 20)
+    return b"".join(packer.compress(piece) for _ in range(HUGE_BYTES >> 20)) + packer.flush()
 
 
 class _Server(ThreadingHTTPServer):
@@ -106,6 +118,10 @@ class Sandbox:
         keep_requests: whether `requests` is filled.
         limiter: counts the requests; pass one to share it or to set its clock.
         report_rows: rows of a page of an analytics report; Klaviyo does not document its page size.
+        page_rows: records of any other page at most, whatever `page[size]` asks for.
+
+    Attributes:
+        before_answer: called with each request that is about to be answered, in one of the server's threads.
     """
 
     def __init__(
@@ -120,8 +136,10 @@ class Sandbox:
         keep_requests: bool = True,
         limiter: Limiter | None = None,
         report_rows: int = 500,
+        page_rows: int | None = None,
     ) -> None:
         self.account = account
+        self.before_answer: Callable[[], None] | None = None
         self.latency_s = latency_s
         self.gzip = gzip
         self.faults = Faults()
@@ -132,6 +150,7 @@ class Sandbox:
         self._limiter = limiter or Limiter()
         self._port = port
         self._report_rows = report_rows
+        self._page_rows = page_rows
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._api: Api | None = None
@@ -154,7 +173,9 @@ class Sandbox:
         """Start listening, in a thread."""
         self._server = _Server(("127.0.0.1", self._port))
         self._server.sandbox = self
-        self._api = Api(self.account, self._keys, self.url, self._rate_limits, self._limiter, self._report_rows)
+        self._api = Api(
+            self.account, self._keys, self.url, self._rate_limits, self._limiter, self._report_rows, self._page_rows
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()
         return self
@@ -192,11 +213,15 @@ class Sandbox:
         target = urllib.parse.urlsplit(handler.path)
         parameters = dict(urllib.parse.parse_qsl(target.query, keep_blank_values=True))
         fault = self.faults.due(target.path, self.api.template(target.path), parameters)
+        if self.before_answer is not None:
+            self.before_answer()
         if self.latency_s:
             time.sleep(self.latency_s)
         if fault is not None and fault.kind == "hang":
             time.sleep(fault.seconds)
         answer = self._answer(handler, target.path, parameters, body, fault)
+        if answer is not None and answer.status == 200:
+            answer, fault = self._altered(answer, target.path, parameters, fault)
         # Logged before the answer is sent, so that a client with an answer finds its request in the log.
         if self._keep_requests:
             self.requests.append(
@@ -215,7 +240,9 @@ class Sandbox:
             handler.close_connection = True
             _shut(handler.connection)
         else:
-            self._write(handler, answer, cut=fault is not None and fault.kind == "truncate")
+            self._write(handler, answer, fault)
+        if fault is not None:
+            self.faults.count(fault)
 
     def _answer(
         self, handler: _Handler, path: str, parameters: dict[str, str], body: bytes, fault: Fault | None
@@ -227,25 +254,50 @@ class Sandbox:
             refusal = ApiError(fault.status, "The sandbox was told to answer so.")
             headers = {} if fault.retry_after_s is None else {"Retry-After": str(fault.retry_after_s)}
             return Answer(fault.status, refusal.body(), headers)
+        if fault is not None and fault.kind == "redirect":
+            return Answer(fault.status, b"", {"Location": "https://elsewhere.example/"})
         if fault is not None and fault.kind == "body":
             return Answer(fault.status, fault.body)
+        if fault is not None and fault.kind == "empty":
+            # The token of an empty page is one that no other page has.
+            parameters = {name: value for name, value in parameters.items() if name != "page[cursor]"}
         return self.api.answer(handler.command, path, parameters, _lowered(handler.headers), body)
 
-    def _write(self, handler: _Handler, answer: Answer, cut: bool) -> None:
-        body = answer.body
+    def _altered(
+        self, answer: Answer, path: str, parameters: dict[str, str], fault: Fault | None
+    ) -> tuple[Answer, Fault | None]:
+        """The answer and the fault that is in it; None if the fault found nothing to alter."""
+        body = None
+        if fault is not None and fault.kind in ALTERATIONS:
+            body = self.faults.alterations.alter(fault.kind, path, parameters, answer.body)
+            fault = None if body is None else fault
+        if fault is None:
+            body = self.faults.alterations.shifted(path, parameters, answer.body)
+            fault = None if body is None else new_fault("shift")
+        return (answer if body is None else replace(answer, body=body)), fault
+
+    def _write(self, handler: _Handler, answer: Answer, fault: Fault | None) -> None:
+        body, kind = answer.body, None if fault is None else fault.kind
         handler.send_response_only(answer.status)
         handler.send_header("Content-Type", "application/vnd.api+json")
         handler.send_header("Date", format_datetime(self.account.now, usegmt=True))
         for name, value in answer.headers.items():
             handler.send_header(name, value)
         if self.gzip and "gzip" in handler.headers.get("Accept-Encoding", ""):
-            body = _gzipped(body)
+            body = _huge() if kind == "huge" else _gzipped(body)
             handler.send_header("Content-Encoding", "gzip")
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
-        handler.wfile.write(body[: len(body) // 2] if cut else body)
+        if fault is not None and kind == "drip":
+            size = len(body) // DRIPS + 1
+            for start in range(0, len(body), size):
+                handler.wfile.write(body[start : start + size])
+                handler.wfile.flush()
+                time.sleep(fault.seconds / DRIPS)
+            return
+        handler.wfile.write(body[: len(body) // 2] if kind == "truncate" else body)
         handler.wfile.flush()
-        if cut:
+        if kind == "truncate":
             handler.close_connection = True
             _shut(handler.connection)
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -109,18 +110,22 @@ def decode_whole(decode: Callable[[bytes], Any], page: bytes, misfits: Counter[s
     Raises:
         TransientError: the page is not the JSON that `decode` expects.
     """
-    try:
+    with suppress(*UNREADABLE):
         return decode(page)
-    except RecursionError:
-        page, mends = shallow(page)
-    except UNREADABLE:
-        page, mends = mended(page)
-    if misfits is not None:
-        misfits.update(mends)
+    # A page can be wrong in several ways, and a decoder tells of the first only.
+    page, mends = mended(page)
     try:
-        return decode(page)
+        try:
+            document = decode(page)
+        except RecursionError:
+            page, deep = shallow(page)
+            mends += deep
+            document = decode(page)
     except UNREADABLE as error:
         raise TransientError(f"the answer is not the JSON that was expected: {error}") from None
+    if misfits is not None:
+        misfits.update(mends)
+    return document
 
 
 class _DataPage(msgspec.Struct, gc=False):

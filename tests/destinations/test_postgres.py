@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import dlt
-import psycopg2
 import pytest
 
 from sandbox import Account, Sandbox
@@ -23,7 +22,8 @@ from sources.klaviyo.load.runner import run
 from tests.journeys.test_analytics_journeys import MESSAGES, FastClock, is_true, made_up
 from tests.journeys.test_people import MARKETING, add, change, subscriptions, suppressed
 from tests.support import truth
-from tests.support.journeys import NOW, FakeClock, Journey, home, small_account
+from tests.support.journeys import NOW, FakeClock, home, small_account
+from tests.support.postgres_journey import PostgresJourney
 
 
 @pytest.fixture(autouse=True)
@@ -86,43 +86,10 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(
 
 # --- whatever else there is, value for value
 
-READS = {"timestamp": "(extract(epoch FROM {}) * 1000000)::bigint", "json": "{}::text"}
 COUNTING = [
     "campaign_values", "flow_values", "flow_series", "form_values", "form_series", "segment_values", "segment_series",
     "metric_aggregates",
 ]  # fmt: skip
-
-
-class PostgresJourney(Journey):
-    """A journey into Postgres. What is there is asked on a connection of its own, not through dlt.
-
-    Args:
-        dsn: of the server.
-    """
-
-    def __init__(self, dsn: str, folder: Path, account: Account, clock: FakeClock) -> None:
-        super().__init__(folder, account, clock)
-        self._connection = psycopg2.connect(dsn, options="-c TimeZone=UTC")
-        self._connection.autocommit = True
-
-    def close(self) -> None:
-        self._connection.close()
-        super().close()
-
-    def pipeline(self, name: str = "klaviyo") -> dlt.Pipeline:
-        return open_pipeline(name, "postgres", pipelines_dir=str(self.pipelines_dir))
-
-    def sql(self, query: str) -> list[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
-            # One text without values: a `%` in it is not a placeholder.
-            cursor.execute(query)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    def rows(self, report: str, dataset: str = "klaviyo") -> list[tuple[str | None, ...]]:
-        of = f"WHERE table_schema = '{dataset}' AND table_name = '{report}' ORDER BY 1"
-        names = [name for (name,) in self.sql(f"SELECT column_name FROM information_schema.columns {of}")]
-        kept = ", ".join(f'"{name}"::text' for name in names if name not in ("_dlt_load_id", "observed_at"))
-        return sorted(self.sql(f"SELECT {kept} FROM {dataset}.{report}"), key=str)
 
 
 @contextmanager
@@ -163,7 +130,10 @@ def test_every_report_holds_the_truth_and_a_second_reading_of_everything_changes
         assert {name: outcome.misfits for name, outcome in outcomes.items() if outcome.misfits} == {}
         for report in (*truth.REPORTS, *truth.OPTIONAL):
             wanted = truth.expected(account, report, start, end)
-            assert truth.differences(truth.read(journey.sql, f" klaviyo.{report}", report, READS), wanted) == [], report
+            assert (
+                truth.differences(truth.read(journey.sql, f" klaviyo.{report}", report, truth.POSTGRES_READS), wanted)
+                == []
+            ), report
         before = {report: journey.rows(report) for report in outcomes}
         assert [report for report, rows in before.items() if not rows] == []
         # Another machine: what is loaded is known from Postgres alone.

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ import pytest
 
 from tests.support import truth
 from tests.support.journeys import NOW, FakeClock, Journey, home, small_account
-from tests.support.killed import DIED, STEPS, Death, work
+from tests.support.killed import DIED, PROCESSES, STEPS, Death, work
 
+MANY = "KLAVIYO_KILLS" in os.environ
 KILLS = int(os.environ.get("KLAVIYO_KILLS", "6"))
 START = datetime(2026, 4, 1, tzinfo=UTC)
 LAG = timedelta(seconds=60)
@@ -51,11 +51,8 @@ DEATHS: list[Death] = WORST + [
     for step in STEPS
     for before in (True, False)
     for nth in ((1, 2, 3, 4, 5, 6) if step.startswith("job") else (1, 2))
-    if "KLAVIYO_KILLS" in os.environ
+    if MANY
 ]
-# Forked from a server that has imported everything, a run starts at once, and no thread is forked with it.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.support.killed"])
 
 
 class Reaper:
@@ -72,9 +69,7 @@ class Reaper:
         journey, kills, attempts = self._journey, 0, 0
         while kills < times and attempts < 4 * times:
             attempts += 1
-            process = PROCESSES.Process(
-                target=work, args=(journey.folder, journey.server.url, journey.clock.now(), FLAGS)
-            )
+            process = PROCESSES.Process(target=work, args=(journey.folder, journey.server.url, journey.clock, FLAGS))
             process.start()
             process.join(self._random.uniform(0.02, self._longest_s))
             if process.is_alive():
@@ -156,9 +151,7 @@ def test_a_death_at_any_step_of_a_load_is_made_good_by_the_next_run(journey: Jou
     died = 0
     for number, death in enumerate(DEATHS, 1):
         change_something(journey)
-        process = PROCESSES.Process(
-            target=work, args=(journey.folder, journey.server.url, journey.clock.now(), FLAGS, death)
-        )
+        process = PROCESSES.Process(target=work, args=(journey.folder, journey.server.url, journey.clock, FLAGS, death))
         process.start()
         process.join()
         # Not every step is taken so often.
@@ -172,6 +165,23 @@ def test_a_death_at_any_step_of_a_load_is_made_good_by_the_next_run(journey: Jou
         # One more period each time, and none twice.
         assert journey.sql("SELECT count(*) FROM klaviyo.list_profiles") == [(members + number,)], death
     assert died >= len(WORST)
+
+
+#: Where the second package of the first run has tables that the first one had not.
+FIRST: list[Death] = [
+    ("extracted", before, nth)
+    for before, nth in ((False, 2), *(((True, 1), (False, 1), (True, 2), (False, 3)) if MANY else ()))
+]
+
+
+@pytest.mark.parametrize("death", FIRST, ids=str)
+def test_a_death_in_the_first_run_leaves_no_table_that_no_later_run_knows(journey: Journey, death: Death) -> None:
+    process = PROCESSES.Process(target=work, args=(journey.folder, journey.server.url, journey.clock, FLAGS, death))
+    process.start()
+    process.join()
+    assert process.exitcode in (DIED, 0)
+    journey.load(**FLAGS)
+    exact(journey)
 
 
 #: Around the job that appends, and with the folder of what was to be taken back kept or wiped.
@@ -196,9 +206,7 @@ def test_events_that_were_appended_are_there_once_after_a_death_at_any_step(jour
         flags["start_date"] = start
         for hours in range(200):
             journey.account.add("event", {"attributes": {"datetime": start + timedelta(hours=hours)}})
-        process = PROCESSES.Process(
-            target=work, args=(journey.folder, journey.server.url, journey.clock.now(), flags, death)
-        )
+        process = PROCESSES.Process(target=work, args=(journey.folder, journey.server.url, journey.clock, flags, death))
         process.start()
         process.join()
         assert process.exitcode in (DIED, 0), death
@@ -219,7 +227,7 @@ def test_a_table_in_several_files_is_loaded_once_after_a_death_between_them(jour
     death: Death = ("job marked", True, 2, r"^events\..*parquet")
     config = "[data_writer]\nfile_max_items = 20\n"
     process = PROCESSES.Process(
-        target=work, args=(journey.folder, journey.server.url, journey.clock.now(), flags, death, config)
+        target=work, args=(journey.folder, journey.server.url, journey.clock, flags, death, config)
     )
     process.start()
     process.join()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator
-from datetime import datetime
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,13 @@ from sources.klaviyo.load.pipeline import load_settings, open_pipeline
 from sources.klaviyo.load.runner import run
 from tests.support.journeys import KEY, FakeClock, home
 
-DIED = 9
+# Forked from a server that has imported everything, a run starts at once, and no thread is forked with it. The last two
+# are what dlt imports only when it loads the first rows.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.support.killed", "pandas", "dlt.destinations.impl.duckdb.duck"])
+
+#: Exit codes of a run that was killed, and of one that says that a report failed.
+DIED, FAILED = -signal.SIGKILL, 3
 #: Small enough that a kill hits in many places.
 TUNING = Tuning(table_rows=20, worth_loading_rows=40, package_rows=60)
 Death = tuple[str, bool, int] | tuple[str, bool, int, str]
@@ -43,7 +52,7 @@ STEPS: dict[str, tuple[type, str]] = {
 
 
 def die(step: str, before: bool, nth: int, about: str = "") -> None:
-    """Let this process end without a word before or after the nth time that a step is taken.
+    """Let this process be killed before or after the nth time that a step is taken.
 
     Args:
         about: pattern that an argument of the step has to match, such as a job's file name.
@@ -57,10 +66,10 @@ def die(step: str, before: bool, nth: int, about: str = "") -> None:
             return method(*args, **options)
         taken += 1
         if before and taken == nth:
-            os._exit(DIED)
+            os.kill(os.getpid(), signal.SIGKILL)
         result = method(*args, **options)
         if taken == nth:
-            os._exit(DIED)
+            os.kill(os.getpid(), signal.SIGKILL)
         return result
 
     setattr(owner, name, deadly)
@@ -72,23 +81,37 @@ def in_pieces(tables: Callable[[Drained], Iterator[pa.Table]]) -> Callable[[Drai
 
 
 def work(
-    folder: Path, url: str, moment: datetime, flags: dict[str, Any], death: Death | None = None, config: str = ""
+    folder: Path,
+    url: str,
+    clock: FakeClock,
+    flags: dict[str, Any],
+    death: Death | None = None,
+    config: str = "",
+    tuning: Tuning = TUNING,
+    destination: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    began: threading.Event | None = None,
 ) -> None:
     """Run to the end, unless somebody kills this process.
 
     Args:
         url: of the sandbox.
-        moment: the present.
         death: arguments of `die`; None to live on.
         config: TOML, dlt's settings.
+        destination: dlt's name of it; default DuckDB.
+        environment: variables to set, such as the destination's credentials.
+        began: set as soon as the run begins; an event of another process.
     """
+    if began is not None:
+        began.set()
+    os.environ.update(environment or {})
     if death is not None:
         die(*death)
     setattr(Drained, "__iter__", in_pieces(Drained.__iter__))  # noqa: B010 - mypy takes it for a bound method
-    clock = FakeClock(moment)
     with home(folder, config):
         settings = load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
-        pipeline = open_pipeline("klaviyo", pipelines_dir=str(folder / "pipelines"))
-        outcomes = run(pipeline, settings, clock=clock, tuning=TUNING)
+        pipeline = open_pipeline("klaviyo", destination, pipelines_dir=str(folder / "pipelines"))
+        outcomes = run(pipeline, settings, clock=clock, tuning=tuning)
     if any(outcome.error or not outcome.loaded for outcome in outcomes):
-        raise SystemExit(f"{[outcome.error for outcome in outcomes]}")
+        sys.stderr.write(f"{[outcome.error for outcome in outcomes]}\n")
+        raise SystemExit(FAILED)

@@ -36,9 +36,11 @@ class PostgresServer:
 
     Args:
         socket_dir: folder of the Unix socket that it listens on; there is no TCP port to collide with another's.
+        pid: of its first process, the parent of the others.
     """
 
-    def __init__(self, socket_dir: Path) -> None:
+    def __init__(self, socket_dir: Path, pid: int) -> None:
+        self.pid = pid
         self._socket_dir = socket_dir
         self._numbers = count(1)
 
@@ -100,7 +102,7 @@ def running_server(lock_file: Path) -> Iterator[PostgresServer]:
         start_new_session=True,
     )
     try:
-        yield PostgresServer(told.socket_dir)
+        yield PostgresServer(told.socket_dir, told.pid)
     finally:
         watchdog.communicate()
 

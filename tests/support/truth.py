@@ -29,6 +29,9 @@ DUCKDB_TYPES = {
     "timestamp": "TIMESTAMP WITH TIME ZONE",
     "json": "JSON",
 }
+#: Data type -> the expression that makes microseconds of a timestamp, text of JSON.
+DUCKDB_READS = {"timestamp": "epoch_us({})", "json": "{}::VARCHAR"}
+POSTGRES_READS = {"timestamp": "(extract(epoch FROM {}) * 1000000)::bigint", "json": "{}::text"}
 # To-many relationships carry their ids only where the request includes them.
 INCLUDED = {
     "events": {"metric", "attributions"},
@@ -433,13 +436,12 @@ def expected(
         row = {name: _typed(value, columns.types[name]) for name, value in values.items()}
         row |= {name: words.get(row[name], row[name]) for name, words in columns.values.items()}
         rows.append(row | {name: None for name in columns.types if name.startswith("_")})
-    return sorted(rows, key=_place)
+    return sorted(rows, key=place)
 
 
 def loaded(folder: Path, report: str, where: str = "true", dataset: str = "klaviyo") -> list[Row]:
     """The rows of a table in DuckDB in the same form, sorted."""
-    reads = {"timestamp": "epoch_us({})", "json": "{}::VARCHAR"}
-    return read(lambda query: sql(folder, query), f"{dataset}.{report} WHERE {where}", report, reads)
+    return read(lambda query: sql(folder, query), f"{dataset}.{report} WHERE {where}", report, DUCKDB_READS)
 
 
 def read(ask: Callable[[str], list[tuple[Any, ...]]], table: str, report: str, reads: dict[str, str]) -> list[Row]:
@@ -447,7 +449,7 @@ def read(ask: Callable[[str], list[tuple[Any, ...]]], table: str, report: str, r
 
     Args:
         table: what stands after FROM.
-        reads: data type -> the expression that makes microseconds of a timestamp, text of JSON.
+        reads: the database's, such as DUCKDB_READS.
     """
     columns = contract(report).types
     listed = ", ".join(reads.get(kind, "{}").format(f'"{name}"') for name, kind in columns.items())
@@ -460,10 +462,10 @@ def read(ask: Callable[[str], list[tuple[Any, ...]]], table: str, report: str, r
         if report == "events":
             row["attributions"] = unlinked(row["attributions"])
         rows.append(row)
-    return sorted(rows, key=_place)
+    return sorted(rows, key=place)
 
 
-def _place(row: Row) -> tuple[str, ...]:
+def place(row: Row) -> tuple[str, ...]:
     return tuple(str(value) for name, value in row.items() if name.endswith("id") or name in PLACES)
 
 

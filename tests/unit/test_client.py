@@ -314,6 +314,18 @@ def test_a_redirect_is_not_followed(status: int, server: Server, stranger: Serve
     assert (len(server.requests), stranger.connections) == (1, 0)
 
 
+@pytest.mark.parametrize("location", ["https://elsewhere.example/", "http://[", ""])
+def test_a_redirect_with_a_packed_body_is_refused_like_any_other(location: str, server: Server, visit: Visit) -> None:
+    server.script = [answer(302, gzip.compress(b"<html>moved"), Content_Encoding="gzip", Location=location)]
+    assert visit.fails(RequestRejected).status == 302
+
+
+def test_the_body_of_a_redirect_has_the_bounds_of_any_other(server: Server, visit: Visit) -> None:
+    packed = gzip.compress(bytes(65 << 20), 1)
+    server.script = [answer(302, packed, Content_Encoding="gzip", Location="/elsewhere")]
+    assert "larger than 64 MB" in str(visit.fails(TransientError))
+
+
 # --- passing faults
 
 

@@ -86,6 +86,13 @@ def test_what_is_found_is_included_and_linked_both_ways() -> None:
     assert backward == ["M1", "M1", "M2"]
 
 
+def test_a_record_that_comes_twice_for_a_parent_is_linked_once() -> None:
+    found = {"M1": document(variation("V1"), variation("V2"), variation("V1")), "M2": document(variation("V1"))}
+    body = json.loads(join(document(message("M1"), message("M2")), KIND, "campaign-variations", found))
+    linked = [[ref["id"] for ref in one["relationships"]["campaign-variations"]["data"]] for one in body["data"]]
+    assert linked == [["V1", "V2"], ["V1"]]
+
+
 def test_the_bytes_of_the_attributes_stay_as_they_were_sent() -> None:
     odd = b'{"a": 12345678901234567890123, "b":1.50, "B": "\\u2028", "b":2, "n":null}'
     page = b'{"data":[{"type":"campaign-message","id":"M1","attributes":' + odd + b"}]}"

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -998,6 +999,22 @@ def test_a_value_that_is_nested_too_deep_is_kept_as_text_and_the_other_records_l
         levels = first.index('"{') // len('{"a":')
         assert 50 < levels < 64
         assert first == '{"a":' * levels + json.dumps(deep[levels * 5 : len(deep) - levels]) + "}" * levels
+    assert next_link(page) is None
+
+
+ODD = {
+    "NaN": "(NaN or Infinity)",
+    "[" * 2000 + "]" * 2000: "(nested too deep)",
+    r'"\ud83d"': "(text that is not Unicode)",
+}
+
+
+@pytest.mark.parametrize("order", [*permutations(ODD)], ids=lambda order: "-".join(value[:3] for value in order))
+def test_a_page_that_is_wrong_in_several_ways_loads_all_its_records(order: tuple[str, ...]) -> None:
+    page = b"\xef\xbb\xbf" + document([event(f'{{"event_properties":{{"a":{value}}}}}') for value in order]).encode()
+    result = shaper("events").shape(page, CONTEXT)
+    assert result.table.num_rows == len(order)
+    assert result.misfits == dict.fromkeys(ODD.values(), 1)
     assert next_link(page) is None
 
 

@@ -121,16 +121,18 @@ def join(page: bytes, kind: str, relationship: str, answers: Mapping[str, bytes]
         answers: id of a parent -> the document with its records.
     """
     records, included = page_records(page, Counter())
-    refs: dict[str, list[_Ref]] = {}
+    # A record that comes twice for one parent is one.
+    refs: dict[str, dict[tuple[str, str], _Ref]] = {}
     looked_up: list[Raw] = []
     for parent_id, document in answers.items():
         for record in page_records(document, Counter())[0]:
             with suppress(*UNREADABLE):
                 header = _decode_record(record)
-                refs.setdefault(parent_id, []).append(_Ref(header.type, header.id))
+                refs.setdefault(parent_id, {})[header.type, header.id] = _Ref(header.type, header.id)
             looked_up.append(_related(record, kind, _Ref(kind, parent_id)))
+    listed = {parent_id: [*found.values()] for parent_id, found in refs.items()}
     own = [
-        _related(record, relationship, [ref for parent in _parents_of(record, kind) for ref in refs.get(parent, ())])
+        _related(record, relationship, [ref for parent in _parents_of(record, kind) for ref in listed.get(parent, ())])
         for record in records
     ]
     return msgspec.json.encode({"data": own, "included": [*included, *looked_up]})

@@ -74,6 +74,17 @@ class Page:
     next: str | None
 
 
+class _Session(requests.Session):
+    """A session to which a redirect is an answer like any other.
+
+    requests reads the whole body of a redirect even if it is not to be followed, without bounds, and looks at where it
+    leads. What is read then cannot be read again if it was packed.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 class Client:
     """Sends read-only requests for one account. Thread-safe.
 
@@ -89,7 +100,7 @@ class Client:
         self._governor = governor
         self.server_time = ServerTime(governor.clock)
         self._counting = threading.Lock()
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers.update(
             {
                 "Authorization": settings.authorization,

@@ -6,6 +6,7 @@ with dlt 1.31.0: each of them blocked all later runs or loaded rows twice.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -40,12 +41,30 @@ def heal(working_dir: Path) -> None:
         # output.
         # Without a schema: the kill hit normalize while it deleted its input.
         moved_on = any((load / place / package.name).exists() for place in ("normalized", "loaded"))
-        if moved_on or not (package / "schema.json").exists():
+        if moved_on or not (package / PackageStorage.SCHEMA_FILE_NAME).exists():
             shutil.rmtree(package)
+    for package in sorted((normalize / "extracted").glob("*")):
+        _keep_schema(package / PackageStorage.SCHEMA_FILE_NAME, working_dir / "schemas")
     for package in (load / "normalized").glob("*"):
         # Loaded and marked as completed, but not moved: dlt would fail on it in every run.
         if (package / PackageStorage.PACKAGE_COMPLETED_FILE_NAME).exists():
             shutil.rmtree(package)
+
+
+def _keep_schema(extracted: Path, schemas: Path) -> None:
+    """Store the schema of an extracted package, if it is newer than the stored one.
+
+    dlt commits the package first. A kill before it stores the schema leaves a package that is normalized by the old
+    schema: a table that is new in it fails every later run, and a table whose write disposition changed is loaded by the
+    old one.
+    """
+    schema = json.loads(extracted.read_bytes())
+    stored = schemas / f"{schema['name']}.schema.json"
+    if stored.exists() and json.loads(stored.read_bytes())["version"] < schema["version"]:
+        # Half written under its own name, it would be taken for whole. Under this one the next `heal` deletes it.
+        part = schemas / f"{schema['name']}.part"
+        shutil.copyfile(extracted, part)
+        part.replace(stored)
 
 
 def recover(pipeline: dlt.Pipeline) -> None:
