@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandbox import Account
-from tests.support.journeys import FakeClock, Journey, home
+from sources.klaviyo.catalog.model import NO_VARIANT
+from sources.klaviyo.catalog.reports import reports
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.plan import plan
+from tests.support.journeys import NOW, FakeClock, Journey, home
 
 START = "2026-03-01"
 
@@ -36,6 +41,36 @@ def journey(tmp_path: Path, clock: FakeClock) -> Iterator[Journey]:
         made = Journey(tmp_path, account_of(clock), clock)
         yield made
         made.close()
+
+
+# Hidden images
+
+
+def test_images_come_whether_they_are_hidden_or_not_and_each_once(journey: Journey) -> None:
+    outcome = journey.load("images", start_date="2024-01-01")["images"]
+    wanted = {image["id"]: image["attributes"]["hidden"] for image in journey.account.records("image")}
+    assert {*wanted.values()} == {True, False}
+    assert journey.sql("SELECT id, hidden FROM klaviyo.images ORDER BY id") == sorted(wanted.items())
+    assert outcome.rows == len(wanted)
+    assert journey.requested("/api/images") == 2
+
+
+def test_images_that_were_loaded_without_the_hidden_ones_are_read_again_once(
+    journey: Journey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = replace(reports(DEFAULT_REVISION)["images"].endpoint, variants=(NO_VARIANT,), asked="")
+    before = {**reports(DEFAULT_REVISION), "images": replace(reports(DEFAULT_REVISION)["images"], endpoint=row)}
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "reports", lambda revision: before)
+        journey.load("images", start_date="2024-01-01")
+    assert journey.sql("SELECT count(*) FROM klaviyo.images WHERE hidden") == [(0,)]
+    # They changed long before the lookback.
+    journey.clock.forward(days=9)
+    journey.load("images", start_date="2024-01-01")
+    assert sorted(journey.ids("images")) == sorted(image["id"] for image in journey.account.records("image"))
+    journey.clock.forward(hours=1)
+    (window,) = journey.load("images", start_date="2024-01-01")["images"].windows
+    assert window.start > NOW
 
 
 # Ids of campaigns where messages are expected

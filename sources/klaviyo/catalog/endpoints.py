@@ -25,6 +25,8 @@ CAMPAIGN_VARIANTS = tuple(
 )
 
 ARCHIVED_OR_NOT = (Variant("equals(archived,false)"), Variant("equals(archived,true)"))
+# Without a filter on `hidden` Klaviyo leaves out hidden images (seen).
+HIDDEN_OR_NOT = (Variant("equals(hidden,false)"), Variant("equals(hidden,true)"))
 
 # Delays, splits and changes of records: at least half of an account's flow actions. All other kinds, future ones too,
 # are asked for their messages.
@@ -261,7 +263,14 @@ _TABLE = (
         parent=Parent("coupons", {}, absent_ok=True, filter="coupon.id"),
         doc="Codes of the coupons, one row each.",
     ),
-    EndpointRow("images", "/api/images", cursor=Cursor("updated_at"), doc="Images in the account's library."),
+    EndpointRow(
+        "images",
+        "/api/images",
+        cursor=Cursor("updated_at"),
+        variants=HIDDEN_OR_NOT,
+        asked="hidden too",
+        doc="Images in the account's library, hidden ones too.",
+    ),
     EndpointRow(
         "universal_content",
         "/api/template-universal-content",
@@ -582,4 +591,5 @@ def endpoint_of(row: EndpointRow, facts: Capabilities) -> Endpoint:
         rate_overrides=facts.field_rates,
         since=row.since,
         analytics=row.analytics,
+        asked=row.asked,
     )

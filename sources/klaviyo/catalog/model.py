@@ -214,6 +214,8 @@ class EndpointRow:
         analytics: set where it takes a POST and answers with numbers. The cursor is then what bounds its body.
         since: the first API revision that this row is true of; None for all.
         until: the last one. Rows of the same name take turns.
+        asked: set where the requests show records that those of an earlier version of this project did not. It is stored
+            with the coverage, so that a period that was loaded without these records is read again, once.
     """
 
     name: str
@@ -225,6 +227,7 @@ class EndpointRow:
     analytics: Analytics | None = None
     since: str | None = None
     until: str | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +235,7 @@ class Endpoint:
     """One readable collection of Klaviyo's API under one revision: the row of the table and the SDK's facts together.
 
     Attributes:
-        name, path, doc, cursor, variants, parent, analytics, since: see `EndpointRow`.
+        name, path, doc, cursor, variants, parent, analytics, since, asked: see `EndpointRow`.
         type: JSON:API type of its records.
         rate: its own rate limit.
         scopes: what a private key needs.
@@ -253,6 +256,7 @@ class Endpoint:
     rate_overrides: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
     since: str | None = None
     analytics: Analytics | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
