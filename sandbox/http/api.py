@@ -23,6 +23,7 @@ from .render import Renderer, dumped
 
 REVISION = re.compile(r"\d{4}-\d\d-\d\d(\.[a-z]+)?")
 REVISION_LIFETIME = timedelta(days=2 * 365)
+ESTIMATION = "campaign-recipient-estimation"
 # Of rendered pages.
 CACHED_BYTES = 64 * 2**20
 
@@ -70,6 +71,8 @@ class Api:
         rate_limits: whether requests are counted and refused.
         limiter: counts the requests.
         report_rows: rows of a page of an analytics report.
+        vanished_status: of the answer to a request for what belongs to a record that does not exist. The request for
+            the record itself gets 404.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Api:
         rate_limits: bool,
         limiter: Limiter,
         report_rows: int = 500,
+        vanished_status: int = 404,
     ) -> None:
         self._account = account
         self._keys = keys
@@ -87,6 +91,7 @@ class Api:
         self.rate_limits = rate_limits
         self._limiter = limiter
         self._report_rows = report_rows
+        self._vanished_status = vanished_status
         self._cache = _Cache()
         self._kinds = {revision: kinds(revision) for revision in rules.revisions()}
         self._routes: dict[str, list[tuple[re.Pattern[str], Endpoint]]] = {}
@@ -259,7 +264,10 @@ class Api:
         if len(parts) == 1:
             source: Source = AllRecords(self._account, self._account.stores[kind])
             return self._many(renderer, endpoint, source, path, parameters, asked)
-        number = self._number(kind, identities[0])
+        # An estimation has the id of its campaign.
+        campaigns = self._account.stores[self._kinds[revision]["campaigns"]]
+        below = len(parts) > 2 or (kind == ESTIMATION and campaigns.get(identities[0]) is None)
+        number = self._number(kind, identities[0], self._vanished_status if below else 404)
         if len(parts) == 2:
             return self._one(renderer, kind, [(0, number)], path, asked)
         name = parts[-1]
@@ -281,10 +289,11 @@ class Api:
             return self._document(renderer.identifiers(target, [(0, numbers[0])])[0], path)
         return self._one(renderer, target, [(0, numbers[0])], path, asked)
 
-    def _number(self, kind: str, identity: str) -> int:
+    def _number(self, kind: str, identity: str, missing: int) -> int:
+        """The number of a record; the answer has the status `missing` where there is no such record."""
         number = self._account.stores[kind].number(identity)
         if number is None:
-            raise ApiError(404, f"A {type_of(kind)} with id {identity} does not exist.")
+            raise ApiError(missing, f"A {type_of(kind)} with id {identity} does not exist.")
         return number
 
     def _many(

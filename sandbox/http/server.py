@@ -106,6 +106,8 @@ class Sandbox:
         keep_requests: whether `requests` is filled.
         limiter: counts the requests; pass one to share it or to set its clock.
         report_rows: rows of a page of an analytics report; Klaviyo does not document its page size.
+        vanished_status: of the answer to a request for what belongs to a record that does not exist. Klaviyo answers
+            404, and 400 for some.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Sandbox:
         keep_requests: bool = True,
         limiter: Limiter | None = None,
         report_rows: int = 500,
+        vanished_status: int = 404,
     ) -> None:
         self.account = account
         self.latency_s = latency_s
@@ -132,6 +135,7 @@ class Sandbox:
         self._limiter = limiter or Limiter()
         self._port = port
         self._report_rows = report_rows
+        self._vanished_status = vanished_status
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._api: Api | None = None
@@ -154,7 +158,15 @@ class Sandbox:
         """Start listening, in a thread."""
         self._server = _Server(("127.0.0.1", self._port))
         self._server.sandbox = self
-        self._api = Api(self.account, self._keys, self.url, self._rate_limits, self._limiter, self._report_rows)
+        self._api = Api(
+            self.account,
+            self._keys,
+            self.url,
+            self._rate_limits,
+            self._limiter,
+            self._report_rows,
+            self._vanished_status,
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from sandbox import Account
 from sources.klaviyo.catalog.model import NO_VARIANT
 from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.errors import RequestRejected
 from sources.klaviyo.plan import plan
 from tests.support.journeys import NOW, FakeClock, Journey, home
 
@@ -71,6 +73,97 @@ def test_images_that_were_loaded_without_the_hidden_ones_are_read_again_once(
     journey.clock.forward(hours=1)
     (window,) = journey.load("images", start_date="2024-01-01")["images"].windows
     assert window.start > NOW
+
+
+# Parents that vanish after they were listed
+
+
+def vanishing(journey: Journey, monkeypatch: pytest.MonkeyPatch, listing: str, kind: str, identity: str) -> None:
+    """Let a record vanish as soon as it was listed."""
+    api, account = journey.server.api, journey.account
+    answer = api.answer
+
+    def answering(method: str, path: str, *args: Any) -> Any:
+        answered = answer(method, path, *args)
+        if path == listing and f'"{identity}"'.encode() in answered.body and account.record(kind, identity) is not None:
+            account.remove(kind, identity)
+        return answered
+
+    monkeypatch.setattr(api, "answer", answering)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize(
+    ("report", "kind", "parent", "child"),
+    [
+        ("list_profiles", "list", "list_id", "/api/lists/{}/profiles"),
+        ("segment_profiles", "segment", "segment_id", "/api/segments/{}/profiles"),
+        ("campaign_recipient_estimations", "campaign", "campaign_id", "/api/campaign-recipient-estimations/{}"),
+        ("form_versions", "form", "form_id", "/api/forms/{}/form-versions"),
+        ("metric_properties", "metric", "metric_id", "/api/metrics/{}/metric-properties"),
+    ],
+)
+def test_a_parent_that_vanishes_after_it_was_listed_does_not_fail_its_report(
+    tmp_path: Path,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    report: str,
+    kind: str,
+    parent: str,
+    child: str,
+) -> None:
+    account = account_of(clock)
+    with home(tmp_path):
+        journey = Journey(tmp_path, account, clock, vanished_status=status)
+        journey.load(report, start_date="2024-01-01")
+        select = f"SELECT {parent}, count(*) FROM klaviyo.{report} GROUP BY ALL ORDER BY ALL"
+        before = dict(journey.sql(select))
+        gone = next(identity for identity in before if before[identity])
+        if report == "campaign_recipient_estimations":
+            account.remove("campaign-recipient-estimation", gone)
+        vanishing(journey, monkeypatch, f"/api/{kind}s", kind, gone)
+        journey.load(report, start_date="2024-01-01", extract="all")
+        journey.close()
+    refused = [request for request in journey.server.requests if request.path == child.format(gone)]
+    assert [request.status for request in refused] == [status]
+    # Only a 400 leaves a doubt.
+    assert journey.requested(f"/api/{kind}s/{gone}") == (1 if status == 400 else 0)
+    valid = "WHERE _dlt_valid_to IS NULL" if kind in ("list", "segment") else ""
+    after = dict(journey.sql(select.replace("GROUP", f"{valid} GROUP")))
+    assert after == {identity: count for identity, count in before.items() if identity != gone}
+
+
+def test_a_message_that_vanishes_after_it_was_listed_has_no_variations(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = account_of(clock)
+    message = next(
+        record
+        for record in account.records("campaign-message@2026-10-15")
+        if account.record("campaign", record["relationships"]["campaign"]["data"]["id"]) is None
+    )
+    own = {link["id"] for link in message["relationships"]["campaign-variations"]["data"]}
+    every = {record["id"] for record in account.records("campaign-variation")}
+    with home(tmp_path):
+        journey = Journey(tmp_path, account, clock, vanished_status=400)
+        vanishing(journey, monkeypatch, "/api/campaign-messages", "campaign-message@2026-10-15", message["id"])
+        journey.load("campaign_messages", "campaign_variations", start_date="2024-01-01")
+        journey.close()
+    assert message["id"] in journey.ids("campaign_messages")
+    assert {*journey.ids("campaign_variations")} == every - own
+
+
+def test_a_400_about_a_parent_that_is_there_fails_the_report(journey: Journey) -> None:
+    first, second, *_ = (record["id"] for record in journey.account.records("list"))
+    path = f"/api/lists/{second}/profiles"
+    journey.server.faults.add(path=path, kind="status", status=400, times=None)
+    outcomes = journey.run("list_profiles", "lists")
+    assert isinstance(outcomes["list_profiles"].error, RequestRejected)
+    assert not outcomes["list_profiles"].loaded
+    assert outcomes["lists"].loaded
+    assert journey.requested(path) == journey.requested(f"/api/lists/{second}") == 1
+    assert journey.requested(f"/api/lists/{first}") == 0
 
 
 # Ids of campaigns where messages are expected

@@ -15,6 +15,7 @@ from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.decode.records import Shaper
 from sources.klaviyo.errors import KlaviyoError, RequestRejected, TransientError
 from sources.klaviyo.extract.lookups import Lookups, join, parents
+from sources.klaviyo.extract.vanished import Vanished
 from sources.klaviyo.http.client import Client, Page, Traffic
 
 REVISION = "2026-10-15"
@@ -57,6 +58,11 @@ class Klaviyo:
 
 def path(name: str) -> str:
     return f"/api/campaign-messages/{name}/campaign-variations"
+
+
+def lookups_of(klaviyo: Klaviyo) -> Lookups:
+    client = cast(Client, klaviyo)
+    return Lookups(client, Vanished(client, REVISION))
 
 
 def joined(lookups: Lookups, page: bytes, readers: int = 1, traffic: Traffic | None = None) -> Any:
@@ -103,7 +109,7 @@ def test_a_record_that_is_none_stays_as_it_is() -> None:
 
 def test_each_parent_is_asked_once_for_all_reads_and_then_forgotten() -> None:
     klaviyo = Klaviyo({path(name): document(variation(f"V-{name}")) for name in ("M1", "M2")})
-    lookups, traffic = Lookups(cast(Client, klaviyo)), Traffic()
+    lookups, traffic = lookups_of(klaviyo), Traffic()
     of_campaigns = joined(lookups, document(campaign("C1", "M1", "M2")), 2, traffic)
     of_messages = joined(lookups, document(message("M2"), message("M1")), 2, traffic)
     assert klaviyo.asked == {path("M1"): 1, path("M2"): 1}
@@ -116,7 +122,7 @@ def test_each_parent_is_asked_once_for_all_reads_and_then_forgotten() -> None:
 def test_reads_side_by_side_ask_once_too() -> None:
     names = [f"M{number}" for number in range(50)]
     klaviyo = Klaviyo({path(name): document(variation(f"V-{name}")) for name in names})
-    lookups = Lookups(cast(Client, klaviyo))
+    lookups = lookups_of(klaviyo)
     bodies: list[Any] = []
     threads = [
         threading.Thread(target=lambda page=page: bodies.append(joined(lookups, page, 2)))
@@ -132,7 +138,7 @@ def test_reads_side_by_side_ask_once_too() -> None:
 
 def test_a_message_that_is_gone_meanwhile_has_no_variations() -> None:
     gone = RequestRejected("gone", status=404, code="", detail="")
-    lookups = Lookups(cast(Client, Klaviyo({path("M1"): gone, path("M2"): document(variation("V2"))})))
+    lookups = lookups_of(Klaviyo({path("M1"): gone, path("M2"): document(variation("V2"))}))
     body = joined(lookups, document(message("M1"), message("M2")), 2)
     assert [record["relationships"]["campaign-variations"]["data"] for record in body["data"]] == [
         [],
@@ -143,7 +149,7 @@ def test_a_message_that_is_gone_meanwhile_has_no_variations() -> None:
 
 def test_an_error_ends_the_page_and_is_asked_for_again_by_the_next() -> None:
     klaviyo = Klaviyo({path("M1"): TransientError("down")})
-    lookups = Lookups(cast(Client, klaviyo))
+    lookups = lookups_of(klaviyo)
     for _ in range(2):
         with pytest.raises(TransientError, match="down"):
             joined(lookups, document(message("M1")), 2)
@@ -156,7 +162,7 @@ def test_who_has_to_stop_asks_no_further() -> None:
     klaviyo = Klaviyo({path("M1"): document()})
     page = document(message("M1"), message("M2"))
     stop = iter([False, True])
-    assert Lookups(cast(Client, klaviyo)).joined(page, VARIATIONS, KIND, 1, Traffic(), lambda: next(stop)) is None
+    assert lookups_of(klaviyo).joined(page, VARIATIONS, KIND, 1, Traffic(), lambda: next(stop)) is None
     assert klaviyo.asked == {path("M1"): 1}
 
 

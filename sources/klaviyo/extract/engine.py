@@ -36,6 +36,7 @@ from .page_cache import PageCache
 from .progress import Progress, ReadOutcome
 from .stream import Stream
 from .tuning import DEFAULT, Tuning
+from .vanished import Vanished
 
 
 @dataclass(slots=True)
@@ -64,7 +65,8 @@ class Engine:
         self._stop = threading.Event()
         self._client = Client(settings, Governor(self.clock, settings.max_wait_s, self._stop))
         self._page_cache = PageCache()
-        self._lookups = Lookups(self._client)
+        self._vanished = Vanished(self._client, settings.revision)
+        self._lookups = Lookups(self._client, self._vanished)
         self.account = Account(self._client, settings.revision)
         self.metrics = Metrics(self._client, settings.revision)
         self.handles: dict[str, Handle] = {}
@@ -266,7 +268,7 @@ class Engine:
             try:
                 page = self._page_cache.get(path, partial(self._get, stream, chain, path, asked))
             except RequestRejected as error:
-                if stream.absent(chain, error):
+                if stream.absent(chain, error) or self._orphaned(stream, chain, error):
                     break
                 raise
             body = self._looked_up(stream, chain, page.body)
@@ -300,6 +302,13 @@ class Engine:
         endpoint = chain.request.endpoint
         rate = stream.report.rate if endpoint is stream.endpoint else endpoint.rate
         return self._client.get(path, endpoint, rate, stream.traffic, body)
+
+    def _orphaned(self, stream: Stream, chain: Chain, error: RequestRejected) -> bool:
+        """Whether a refusal means that the parent vanished after it was listed."""
+        request = chain.request
+        if request.parent_id is None:
+            return False
+        return self._vanished.explains(error, request.endpoint, request.parent_id, stream.traffic)
 
     def _looked_up(self, stream: Stream, chain: Chain, body: bytes) -> bytes | None:
         """A page with what its report looks up for it; None where the chain is not to be followed any further."""

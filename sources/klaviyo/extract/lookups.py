@@ -22,6 +22,7 @@ from ..errors import RequestRejected
 from ..http import query
 from ..http.client import Client, Traffic
 from ..jsonapi import UNREADABLE, decode_object, page_records
+from .vanished import Vanished
 
 
 class _Ref(msgspec.Struct):
@@ -46,8 +47,9 @@ class Lookups:
     An answer is kept, packed, until the last reader has taken it.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, vanished: Vanished) -> None:
         self._client = client
+        self._vanished = vanished
         self._lock = threading.Lock()
         # Path of a request -> its answer, and how many readers have taken it.
         self._answers: dict[str, Future[bytes]] = {}
@@ -72,10 +74,11 @@ class Lookups:
         for parent_id in parents(page, kind):
             if stop():
                 return None
-            answers[parent_id] = self._get(query.url(endpoint, parent_id=parent_id), endpoint, readers, traffic)
+            answers[parent_id] = self._get(parent_id, endpoint, readers, traffic)
         return join(page, kind, endpoint.path.rpartition("/")[2], answers) if answers else page
 
-    def _get(self, path: str, endpoint: Endpoint, readers: int, traffic: Traffic) -> bytes:
+    def _get(self, parent_id: str, endpoint: Endpoint, readers: int, traffic: Traffic) -> bytes:
+        path = query.url(endpoint, parent_id=parent_id)
         with self._lock:
             earlier = self._answers.get(path)
             answer = self._answers[path] = Future() if earlier is None else earlier
@@ -86,7 +89,8 @@ class Lookups:
             try:
                 body = self._client.get(path, endpoint, endpoint.rate, traffic).body
             except RequestRejected as error:
-                if error.status != 404 or endpoint.parent is None or not endpoint.parent.absent_ok:
+                absent = error.status == 404 and endpoint.parent is not None and endpoint.parent.absent_ok
+                if not absent and not self._vanished.explains(error, endpoint, parent_id, traffic):
                     self._fail(path, answer, error)
                     raise
                 body = b'{"data":[]}'
