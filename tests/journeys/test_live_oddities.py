@@ -12,7 +12,7 @@ import pytest
 from sandbox import Account
 from sources.klaviyo.catalog.model import NO_VARIANT
 from sources.klaviyo.catalog.reports import reports
-from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
+from sources.klaviyo.catalog.revisions import DEFAULT_REVISION, REVISIONS
 from sources.klaviyo.errors import RequestRejected
 from sources.klaviyo.plan import plan
 from tests.support.journeys import NOW, FakeClock, Journey, home
@@ -164,6 +164,83 @@ def test_a_400_about_a_parent_that_is_there_fails_the_report(journey: Journey) -
     assert outcomes["lists"].loaded
     assert journey.requested(path) == journey.requested(f"/api/lists/{second}") == 1
     assert journey.requested(f"/api/lists/{first}") == 0
+
+
+# Campaigns that never get an estimation
+
+ESTIMATIONS = "campaign_recipient_estimations"
+
+
+def estimated(journey: Journey) -> dict[str, int]:
+    return dict(journey.sql(f"SELECT id, estimated_recipient_count FROM klaviyo.{ESTIMATIONS}"))
+
+
+def asked_for(journey: Journey) -> set[str]:
+    """The campaigns whose estimation the last run asked for."""
+    paths = [request.path for request in journey.server.requests]
+    return {path.rpartition("/")[2] for path in paths if path.startswith("/api/campaign-recipient-estimations/")}
+
+
+def without_estimation(journey: Journey, status: str, count: int) -> set[str]:
+    """Give some campaigns a status and no estimation."""
+    account = journey.account
+    estimations = [record["id"] for record in account.records("campaign-recipient-estimation")][:count]
+    for identity in estimations:
+        account.remove("campaign-recipient-estimation", identity)
+        account.update("campaign", identity, {"status": status}, touch=False)
+    return {*estimations}
+
+
+@pytest.mark.parametrize("extract", ["incremental", "all"])
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_sent_campaign_without_an_estimation_is_asked_for_it_once(
+    journey: Journey, revision: str, extract: str
+) -> None:
+    account, sent = journey.account, without_estimation(journey, "Sent", 3)
+    options: dict[str, Any] = {"start_date": START, "revision": revision, "extract": extract, "lookback_days": 90}
+    journey.load(ESTIMATIONS, **options)
+    first, rows = asked_for(journey), estimated(journey)
+    assert sent < first
+    assert rows
+    journey.clock.forward(hours=1)
+    journey.forget()
+    journey.load(ESTIMATIONS, **options)
+    assert asked_for(journey) & sent == set()
+    assert {*rows} <= asked_for(journey) < first
+    assert estimated(journey) == rows
+    # Whoever asks for the period again gets all of it.
+    journey.load(ESTIMATIONS, **{**options, "extract": "incremental"}, reread=True)
+    assert asked_for(journey) == first
+    # A campaign that changes is asked again.
+    changed = min(sent)
+    account.update("campaign", changed, {"name": "Changed"})
+    attributes = {"estimated_recipient_count": 77}
+    account.put(
+        "campaign-recipient-estimation",
+        {"type": "campaign-recipient-estimation", "id": changed, "attributes": attributes, "relationships": {}},
+    )
+    journey.clock.forward(hours=1)
+    journey.load(ESTIMATIONS, **options)
+    assert asked_for(journey) & sent == {changed}
+    assert estimated(journey) == {**rows, changed: 77}
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_draft_that_gets_an_estimation_without_a_change_of_its_own_is_not_missed(
+    journey: Journey, revision: str
+) -> None:
+    (identity,) = without_estimation(journey, "Draft", 1)
+    options: dict[str, Any] = {"start_date": START, "revision": revision, "lookback_days": 90}
+    journey.load(ESTIMATIONS, **options)
+    assert identity not in estimated(journey)
+    attributes = {"estimated_recipient_count": 78}
+    journey.account.put(
+        "campaign-recipient-estimation",
+        {"type": "campaign-recipient-estimation", "id": identity, "attributes": attributes, "relationships": {}},
+    )
+    journey.clock.forward(hours=1)
+    journey.load(ESTIMATIONS, **options)
+    assert estimated(journey)[identity] == 78
 
 
 # Ids of campaigns where messages are expected

@@ -66,6 +66,8 @@ ATTRIBUTION_DAYS = 30.0
 # Segments have no earlier history.
 SEGMENTS_SINCE = date(2023, 6, 1)
 
+_ESTIMATIONS = "How many people a campaign was estimated to reach."
+
 # --- parents of several endpoints
 
 _OBJECT_TYPE = Parent("object_types", {"object_type_id": "id"}, absent_ok=True)
@@ -121,12 +123,26 @@ _TABLE = (
         since="2026-10-15",
         doc="Variations of campaign messages, several in an A/B test; only they hold channel and content.",
     ),
-    # For a campaign without an estimation Klaviyo answers 404 (seen).
+    # For a campaign without an estimation Klaviyo answers 404, and for many of them for good (seen).
     EndpointRow(
         "campaign_recipient_estimations",
         "/api/campaign-recipient-estimations/{id}",
-        parent=Parent("campaigns", {"campaign_id": "id"}, absent_ok=True),
-        doc="How many people a campaign was estimated to reach.",
+        parent=Parent("campaigns", {"campaign_id": "id"}, absent_ok=True, settled=("attributes.status", "Sent")),
+        until="2026-07-15",
+        doc=_ESTIMATIONS,
+    ),
+    EndpointRow(
+        "campaign_recipient_estimations",
+        "/api/campaign-recipient-estimations/{id}",
+        parent=Parent(
+            "campaigns",
+            {"campaign_id": "id"},
+            absent_ok=True,
+            include=("campaign-messages",),
+            settled=("included.campaign-messages[].attributes.definition.status", "sent"),
+        ),
+        since="2026-10-15",
+        doc=_ESTIMATIONS,
     ),
     EndpointRow("templates", "/api/templates", cursor=Cursor("updated"), doc="Message templates, one row each."),
     EndpointRow(

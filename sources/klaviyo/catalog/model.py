@@ -102,6 +102,9 @@ class Parent:
         childless: path in the parent record -> values of parents that have no children and are not asked for them.
         filter: the filter field that takes the parent's id, where the path has no place for it.
         undated: ask for all parents, because a change in their children does not move their date.
+        settled: path in the parent record, or in the included records of one of its relationships
+            (`included.campaign-messages[].…`), and the value that says that nothing will be added to the parent any more.
+            Where such a parent has no child, it is not asked again until its date changes.
     """
 
     endpoint: str
@@ -112,6 +115,7 @@ class Parent:
     childless: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     filter: str | None = None
     undated: bool = False
+    settled: tuple[str, str] | None = None
 
     @property
     def records(self) -> str:

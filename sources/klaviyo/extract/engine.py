@@ -390,6 +390,12 @@ class Handle:
         """How many requests were sent for it and for those that it shares them with."""
         return self._stream.traffic.requests
 
+    @property
+    def childless(self) -> dict[str, str]:
+        """See `Stream.childless`."""
+        with self._stream.lock:
+            return dict(self._stream.childless)
+
     def take(self, *, last: bool, append: bool = False) -> Taken:
         """What can be loaded now.
 

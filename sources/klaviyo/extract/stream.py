@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
 from datetime import datetime
 from functools import reduce
 from operator import itemgetter
@@ -15,7 +14,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from ..decode.analytics import OBSERVED_AT, each_once
-from ..decode.parents import parents, records_span
+from ..decode.parents import ParentRecord, parents, records_span
 from ..decode.tables import Shaped, span, without
 from ..errors import KlaviyoError, RequestRejected, TransientError
 from ..http import query
@@ -45,6 +44,7 @@ class Stream(RequestStream):
         finished: key of a variant -> windows that are read.
         deferred: what the daily quota leaves to later runs.
         skipped: windows that failed, of a report with `advance_on_failure`.
+        childless: parents without a child -> their date, of those that are not asked again before it changes.
         errors: (window, error) of each failure.
         failed: a window failed for good.
         broken_at: start of the first window that failed. Nothing from there on is read; what lies before is.
@@ -64,6 +64,7 @@ class Stream(RequestStream):
         self.finished: dict[tuple[str, str], list[Window]] = {}
         self.deferred: list[Window] = []
         self.skipped: list[Window] = []
+        self.childless: dict[str, str] = {}
         self.errors: list[tuple[Window, KlaviyoError]] = []
         self.failed = False
         self.broken_at: datetime | None = None
@@ -142,9 +143,13 @@ class Stream(RequestStream):
     # --- what a page adds
 
     def absent(self, chain: Chain, error: RequestRejected) -> bool:
-        """Whether a refusal means that one parent has no such child."""
+        """Whether a refusal means that one parent has no such child. If it will never have one, that is noted."""
         parent = chain.request.endpoint.parent
-        return error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok
+        absent = error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok
+        if absent and chain.settled is not None and chain.request.parent_id is not None:
+            with self.lock:
+                self.childless[chain.request.parent_id] = chain.settled
+        return absent
 
     def take(self, chain: Chain, body: bytes, now: datetime) -> None:
         """Decode a page into the rows of every output, or into chains for the children of its records.
@@ -232,20 +237,22 @@ class Stream(RequestStream):
         with self.lock:
             if self.given_up(chain):
                 return
-            for parent_id, context in found:
-                below = self._children(chain, parent_id, context)
+            for record in found:
+                if record.settled is not None and self.plan.childless.get(record.id) == record.settled:
+                    continue
+                below = self._children(chain, record)
                 self.pending.extend(below)
                 chain.children += len(below)
             self.idle.notify_all()
 
-    def _children(self, parent: Chain, parent_id: str, context: Mapping[str, str | None]) -> list[Chain]:
+    def _children(self, parent: Chain, record: ParentRecord) -> list[Chain]:
         """The chains of one parent record's children. They have its window where nothing above them has a date."""
         above = parent.request
         window = EVERYTHING if self.report.lineage.index(above.endpoint) >= self._dated else parent.window
         endpoint = self.report.below(above.endpoint)
-        known = {**above.context, **context}
-        requests = [self.request(endpoint, window, variant, parent_id, known) for variant in endpoint.variants]
-        return [Chain(request, threading.Condition(self.lock), parent) for request in requests]
+        known = {**above.context, **record.context}
+        requests = [self.request(endpoint, window, variant, record.id, known) for variant in endpoint.variants]
+        return [Chain(request, threading.Condition(self.lock), parent, record.settled) for request in requests]
 
     # --- what ends
 

@@ -23,6 +23,10 @@ _ZONE = "timezone"
 _SPENT = "spent"
 _METRIC = "metric"
 _FINGERPRINT = "fingerprint"
+_CHILDLESS = "childless"
+
+#: The most parents without a child that are remembered, those of the latest date.
+_MOST_CHILDLESS = 5000
 
 
 def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
@@ -94,6 +98,19 @@ def known_metrics(pipeline_state: Mapping[str, Any]) -> dict[str, EventMetric]:
 def remember_metric(resource_state: MutableMapping[str, Any], metric: EventMetric) -> None:
     """Write the metric whose events a resource reads, so that it keeps its table when the metric is renamed."""
     resource_state[_METRIC] = {"id": metric.id, "names": list(metric.names)}
+
+
+def childless(resource_state: Mapping[str, Any]) -> dict[str, str]:
+    """Parents without a child -> their date when that was found."""
+    return dict(resource_state.get(_CHILDLESS) or {})
+
+
+def remember_childless(resource_state: MutableMapping[str, Any], found: Mapping[str, str]) -> None:
+    """Add parents without a child, and their date, to those that are remembered."""
+    known = childless(resource_state)
+    if not found.items() <= known.items():
+        latest = sorted({**known, **found}.items(), key=lambda item: item[::-1])[-_MOST_CHILDLESS:]
+        resource_state[_CHILDLESS] = dict(latest)
 
 
 def fingerprint(resource_state: Mapping[str, Any]) -> str | None:
