@@ -6,7 +6,7 @@ import re
 import threading
 import urllib.parse
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -16,7 +16,7 @@ from ..rules import Endpoint
 from ..store.account import Account
 from ..store.record_sources import AllRecords, GroupMembers, RelatedRecords, Source
 from . import aggregate_requests, pages, query, report_requests
-from .errors import ApiError
+from .errors import ApiError, invalid
 from .query import Query
 from .rate_limits import Limiter
 from .render import Renderer, dumped
@@ -73,6 +73,7 @@ class Api:
         report_rows: rows of a page of an analytics report.
         vanished_status: of the answer to a request for what belongs to a record that does not exist. The request for
             the record itself gets 404.
+        unfilterable_metrics: names of metrics by which events cannot be filtered.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Api:
         limiter: Limiter,
         report_rows: int = 500,
         vanished_status: int = 404,
+        unfilterable_metrics: Collection[str] = (),
     ) -> None:
         self._account = account
         self._keys = keys
@@ -92,6 +94,7 @@ class Api:
         self._limiter = limiter
         self._report_rows = report_rows
         self._vanished_status = vanished_status
+        self._unfilterable_metrics = frozenset(unfilterable_metrics)
         self._cache = _Cache()
         self._kinds = {revision: kinds(revision) for revision in rules.revisions()}
         self._routes: dict[str, list[tuple[re.Pattern[str], Endpoint]]] = {}
@@ -224,6 +227,7 @@ class Api:
         self, revision: str, endpoint: Endpoint, identities: list[str], path: str, parameters: dict[str, str]
     ) -> bytes:
         asked = query.read(endpoint, parameters, self._account.now.timestamp())
+        self._refuse_metrics(asked)
         target = self._link(path, parameters)
         key = (self._account.version, revision + target)
         body = self._cache.get(key)
@@ -233,6 +237,14 @@ class Api:
             if endpoint.many:
                 self._cache.put(key, body)
         return body
+
+    def _refuse_metrics(self, asked: Query) -> None:
+        """Events cannot be filtered by some of Klaviyo's own metrics (seen)."""
+        condition = asked.condition("metric_id")
+        for identity in condition.values if condition is not None else ():
+            metric = self._account.stores["metric"].get(str(identity))
+            if metric is not None and metric["attributes"].get("name") in self._unfilterable_metrics:
+                raise invalid(f"Metric IDs ['{identity}'] do not exist.", "filter")
 
     def _left_out(self, revision: str, endpoint: Endpoint) -> dict[str, frozenset[str]]:
         """Attributes, by type, that an endpoint leaves out unless `additional-fields` names them."""

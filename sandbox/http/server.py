@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import format_datetime
@@ -108,6 +108,7 @@ class Sandbox:
         report_rows: rows of a page of an analytics report; Klaviyo does not document its page size.
         vanished_status: of the answer to a request for what belongs to a record that does not exist. Klaviyo answers
             404, and 400 for some.
+        unfilterable_metrics: names of metrics by which events cannot be filtered. Klaviyo says that these do not exist.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Sandbox:
         limiter: Limiter | None = None,
         report_rows: int = 500,
         vanished_status: int = 404,
+        unfilterable_metrics: Collection[str] = ("Viewed Form",),
     ) -> None:
         self.account = account
         self.latency_s = latency_s
@@ -136,6 +138,7 @@ class Sandbox:
         self._port = port
         self._report_rows = report_rows
         self._vanished_status = vanished_status
+        self._unfilterable_metrics = unfilterable_metrics
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._api: Api | None = None
@@ -166,6 +169,7 @@ class Sandbox:
             self._limiter,
             self._report_rows,
             self._vanished_status,
+            self._unfilterable_metrics,
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()

@@ -21,7 +21,7 @@ class KlaviyoError(Exception):
 
 
 class ConfigError(KlaviyoError):
-    """A setting is wrong. Raised before any request is sent."""
+    """A setting is wrong. Raised before any request is sent, unless only Klaviyo can tell (names of metrics)."""
 
     advice = "Fix the setting and run again."
 

@@ -301,10 +301,12 @@ class EventMetric:
     Attributes:
         id: of the metric. It identifies the metric, since names change.
         names: under which it was chosen, the latest last.
+        by_pattern: only patterns with a `*` chose it; nobody named it.
     """
 
     id: str
     names: tuple[str, ...]
+    by_pattern: bool = False
 
 
 #: For `Report.rows` of a custom report: all included records, whatever their type.

@@ -381,6 +381,11 @@ class Handle:
         return self._stream.failed
 
     @property
+    def left_out(self) -> KlaviyoError | None:
+        """See `Stream.left_out`."""
+        return self._stream.left_out
+
+    @property
     def error(self) -> KlaviyoError | None:
         """What went wrong first."""
         return self._stream.errors[0][1] if self._stream.errors else None
@@ -440,6 +445,7 @@ class Handle:
                 seconds=ended_s - stream.started_s,
                 error=self.error,
                 failed=stream.failed,
+                left_out=stream.left_out is not None,
                 missing=stream.missing(),
                 misfits=self.output.misfits,
                 loaded=self.output.loaded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -11,10 +12,30 @@ from ..catalog.model import AnalyticsApi, EventMetric, Variant
 from ..catalog.report import Report
 from ..config.raw_settings import nearest
 from ..decode.parents import named_ids
-from ..errors import ConfigError, KlaviyoError
+from ..errors import ConfigError, KlaviyoError, RequestRejected
 from ..http import query
 from ..http.client import Client, Traffic
 from ..plan.event_metrics import chosen, matches, of_metrics
+
+#: What Klaviyo says where events cannot be filtered by a metric that it lists (seen for "Viewed Form").
+_UNFILTERABLE = re.compile(r"metric ids?\b.*\bdo(es)? not exist", re.IGNORECASE | re.DOTALL)
+
+
+def unfilterable(report: Report, error: KlaviyoError) -> ConfigError | None:
+    """Why a report cannot be read, if its events cannot be filtered by their metric; None where the error says
+    something else."""
+    if not isinstance(error, RequestRejected) or error.status != 400 or not _UNFILTERABLE.search(error.detail):
+        return None
+    if report.event_metric is not None:
+        setting = f'{report.like}: metrics "{report.event_metric.names[-1]}"'
+    elif report.metric is not None:
+        setting = f'{report.name}: metric = "{report.metric}"'
+    else:
+        return None
+    return ConfigError(
+        f"{setting}: Klaviyo does not filter events by this metric ({error.detail}) Leave it out: its events come only "
+        "with those of all metrics."
+    )
 
 
 class Metrics:

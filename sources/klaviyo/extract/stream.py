@@ -5,6 +5,7 @@ No threads and no I/O here: the engine fetches and calls these methods, the lock
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from datetime import datetime
@@ -24,9 +25,12 @@ from ..plan.plan import Plan
 from ..plan.streams import RequestStream
 from ..windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
 from .chain import Chain
+from .metrics import unfilterable
 from .output import Output
 from .tuning import Tuning
 from .uniqueness import Uniqueness
+
+log = logging.getLogger("klaviyo")
 
 
 class Stream(RequestStream):
@@ -47,6 +51,7 @@ class Stream(RequestStream):
         childless: parents without a child -> their date, of those that are not asked again before it changes.
         errors: (window, error) of each failure.
         failed: a window failed for good.
+        left_out: why nothing is read, although nothing failed: a pattern chose a metric by which Klaviyo does not filter.
         broken_at: start of the first window that failed. Nothing from there on is read; what lies before is.
         broken: chains that are given up.
     """
@@ -67,6 +72,7 @@ class Stream(RequestStream):
         self.childless: dict[str, str] = {}
         self.errors: list[tuple[Window, KlaviyoError]] = []
         self.failed = False
+        self.left_out: KlaviyoError | None = None
         self.broken_at: datetime | None = None
         self.broken: list[Chain] = []
         self.started_s = 0.0
@@ -284,7 +290,16 @@ class Stream(RequestStream):
 
         Earlier windows are still read, so that the next run has less to do. Call with the lock.
         """
-        top = chain.top
+        if self.left_out is not None:
+            return
+        top, no_filter = chain.top, unfilterable(self.report, error)
+        if no_filter is not None and self.report.event_metric is not None and self.report.event_metric.by_pattern:
+            log.warning("%s", no_filter)
+            self.left_out = no_filter
+            self._give_up(BEGINNING)
+            self.ended_s = now_s
+            return
+        error = no_filter or error
         self.errors.append((top.window, error))
         of_the_window = isinstance(error, TransientError | RequestRejected)
         if self.settings.advance_on_failure and of_the_window and not self.plan.whole:
@@ -293,14 +308,17 @@ class Stream(RequestStream):
             chain.fetched, chain.undecoded, chain.children = True, 0, 0
             self.settle(chain, now_s)
             return
-        # An analytics query that Klaviyo refuses is refused for every period.
-        refused = chain.request.body is not None and not isinstance(error, TransientError)
+        # An analytics query or a metric that Klaviyo refuses is refused for every period.
+        refused = no_filter is not None or (chain.request.body is not None and not isinstance(error, TransientError))
         self.break_at(BEGINNING if self.plan.whole or refused else top.window.start)
         self.ended_s = now_s
 
     def break_at(self, start: datetime) -> None:
-        """Read no window that starts there or later. Call with the lock."""
+        """Read no window that starts there or later, since that one failed. Call with the lock."""
         self.failed = True
+        self._give_up(start)
+
+    def _give_up(self, start: datetime) -> None:
         self.broken_at = min(start, self.broken_at or start)
         self.pending = deque(chain for chain in self.pending if not self.given_up(chain))
         self.broken += [chain for chain in self.active if self.given_up(chain)]

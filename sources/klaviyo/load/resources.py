@@ -158,6 +158,10 @@ class _Writer:
             if not taken.tables.rows:
                 yield None
         self._raise()
+        if handle.left_out is not None:
+            # Neither a table nor coverage: what was loaded before stays, and the next run asks again.
+            handle.output.loaded = True
+            return
         if first:
             # The table exists, with all its columns, even if the account has no such records.
             yield self._empty()
@@ -184,7 +188,10 @@ class _Writer:
             yield None
         self._raise()
         spool = handle.output.spool
-        if handle.failed or spool is None:
+        if handle.left_out is not None and self._state:
+            # dlt would empty a table that is replaced by nothing. The run loop leaves such a resource out.
+            raise handle.left_out
+        if handle.failed or handle.left_out is not None or spool is None:
             return
         empty = True
         for table in map(standing, spool.tables()):
