@@ -345,6 +345,26 @@ def test_from_code_metrics_are_chosen_and_tables_kept_all_the_same(journey: Jour
         once("Nothing")
 
 
+@pytest.mark.parametrize("split", [True, False])
+def test_the_events_of_all_metrics_that_share_a_chosen_name_come_once_each(journey: Journey, split: bool) -> None:
+    add_metric(journey, "Plac02", "Placed Order")
+    made = load(journey, "Placed Order", split=split)
+    tables = ["events_placed_order_plac01", "events_placed_order_plac02"] if split else ["events"]
+    assert [name for name in journey.tables() if name.startswith("events")] == tables
+    assert len(made) == 2
+    assert sorted(one for table in tables for one in journey.ids(table)) == of(journey, "Plac01", "Plac02")
+    if split:
+        assert journey.ids("events_placed_order_plac02") == of(journey, "Plac02")
+
+
+def test_a_second_metric_of_a_name_leaves_the_table_of_the_first_as_it_is(journey: Journey) -> None:
+    load(journey, "Placed Order", split=True)
+    add_metric(journey, "Plac02", "Placed Order")
+    load(journey, "Placed Order", split=True)
+    assert journey.ids("events_placed_order") == of(journey, "Plac01")
+    assert journey.ids("events_placed_order_plac02") == of(journey, "Plac02")
+
+
 # --- metrics by which Klaviyo does not filter
 
 VIEWED = ("View1", "Viewed Form")

@@ -87,7 +87,24 @@ def _is_settled(raw: Raw, settled: tuple[str, str] | None, index: Index) -> bool
     return bool(refs) and all(text_at(index.get((ref.type, ref.id)), inner) == wanted for ref in refs)
 
 
-def named_ids(page: bytes) -> list[tuple[str, str]]:
-    """Name and id of each record of a page that has both."""
-    pairs = [(text_at(raw, "attributes.name"), text_at(raw, "id")) for raw in decode_whole(decode_list, page).data]
-    return [(name, identity) for name, identity in pairs if name is not None and identity is not None]
+@dataclass(frozen=True, slots=True)
+class NamedRecord:
+    """A record that is looked up by its name, which several may share.
+
+    Attributes:
+        integration: name of the integration that it belongs to; empty where it has none.
+    """
+
+    id: str
+    name: str
+    integration: str
+
+
+def named_records(page: bytes) -> list[NamedRecord]:
+    """The records of a page that have a name and an id."""
+    found = []
+    for raw in decode_whole(decode_list, page).data:
+        name, identity = text_at(raw, "attributes.name"), text_at(raw, "id")
+        if name is not None and identity is not None:
+            found.append(NamedRecord(identity, name, text_at(raw, "attributes.integration.name") or ""))
+    return found
