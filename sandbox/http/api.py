@@ -7,7 +7,7 @@ import threading
 import urllib.parse
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from .. import rules
@@ -74,6 +74,7 @@ class Api:
         vanished_status: of the answer to a request for what belongs to a record that does not exist. The request for
             the record itself gets 404.
         unfilterable_metrics: names of metrics by which events cannot be filtered.
+        includes_variations: whether the list of campaign messages can include campaign variations.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Api:
         report_rows: int = 500,
         vanished_status: int = 404,
         unfilterable_metrics: Collection[str] = (),
+        includes_variations: bool = False,
     ) -> None:
         self._account = account
         self._keys = keys
@@ -103,6 +105,11 @@ class Api:
                 (re.compile(re.sub(r"\{\w+\}", "([^/]+)", endpoint.path)), endpoint)
                 for endpoint in rules.load(revision).endpoints
             ]
+            if includes_variations:
+                self._routes[revision] = [
+                    (pattern, _with_variations(endpoint) if endpoint.path == "/api/campaign-messages" else endpoint)
+                    for pattern, endpoint in self._routes[revision]
+                ]
 
     def template(self, path: str) -> str | None:
         """The path template of a path, in any revision; None if there is none."""
@@ -344,6 +351,16 @@ class Api:
     def _document(self, row: bytes, path: str, included: bytes | None = None) -> bytes:
         middle = b"" if included is None else b',"included":[' + included + b"]"
         return b'{"data":' + row + middle + b',"links":' + dumped({"self": self._base + path}) + b"}"
+
+
+def _with_variations(endpoint: Endpoint) -> Endpoint:
+    """The list of campaign messages as a preview of the API had it."""
+    of_variation = {"campaign-variation": ("campaign-message", "image", "translation")}
+    return replace(
+        endpoint,
+        include=(*endpoint.include, "campaign-variations"),
+        relationships={**endpoint.relationships, **of_variation},
+    )
 
 
 class _Throttled(ApiError):

@@ -109,6 +109,8 @@ class Sandbox:
         vanished_status: of the answer to a request for what belongs to a record that does not exist. Klaviyo answers
             404, and 400 for some.
         unfilterable_metrics: names of metrics by which events cannot be filtered. Klaviyo says that these do not exist.
+        includes_variations: whether the list of campaign messages can include campaign variations. Klaviyo's SDK says
+            no, but a preview of the API could.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Sandbox:
         report_rows: int = 500,
         vanished_status: int = 404,
         unfilterable_metrics: Collection[str] = ("Viewed Form",),
+        includes_variations: bool = False,
     ) -> None:
         self.account = account
         self.latency_s = latency_s
@@ -139,6 +142,7 @@ class Sandbox:
         self._report_rows = report_rows
         self._vanished_status = vanished_status
         self._unfilterable_metrics = unfilterable_metrics
+        self._includes_variations = includes_variations
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._api: Api | None = None
@@ -170,6 +174,7 @@ class Sandbox:
             self._report_rows,
             self._vanished_status,
             self._unfilterable_metrics,
+            self._includes_variations,
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()

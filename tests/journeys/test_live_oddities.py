@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox import Account
+from sources.klaviyo import klaviyo
 from sources.klaviyo.catalog.model import NO_VARIANT
 from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.catalog.revisions import DEFAULT_REVISION, REVISIONS
 from sources.klaviyo.errors import RequestRejected
 from sources.klaviyo.plan import plan
-from tests.support.journeys import NOW, FakeClock, Journey, home
+from tests.support import truth
+from tests.support.journeys import KEY, NOW, FakeClock, Journey, home
 
 START = "2026-03-01"
 
@@ -241,6 +244,81 @@ def test_a_draft_that_gets_an_estimation_without_a_change_of_its_own_is_not_miss
     journey.clock.forward(hours=1)
     journey.load(ESTIMATIONS, **options)
     assert estimated(journey)[identity] == 78
+
+
+# Variations that the list of messages may include
+
+CAMPAIGNS = ("campaigns", "campaign_messages", "campaign_variations")
+
+
+def lists_with_variations(journey: Journey) -> list[int]:
+    """Statuses of the requests for messages with their variations, in the last run."""
+    return [
+        request.status
+        for request in journey.server.requests
+        if request.path == "/api/campaign-messages" and request.query.get("include") == "campaign-variations"
+    ]
+
+
+def asked_alone(journey: Journey) -> int:
+    return sum(request.path.endswith("/campaign-variations") for request in journey.server.requests)
+
+
+def test_the_rows_are_the_same_whether_the_list_includes_variations_or_not(tmp_path: Path, clock: FakeClock) -> None:
+    rows: dict[bool, dict[str, Any]] = {}
+    for includes in (False, True):
+        folder = tmp_path / str(includes)
+        folder.mkdir()
+        account = account_of(clock)
+        messages = sum(1 for _ in account.records("campaign-message@2026-10-15"))
+        with home(folder):
+            journey = Journey(folder, account, clock, includes_variations=includes)
+            journey.load(*CAMPAIGNS, start_date="2024-01-01")
+            journey.close()
+        rows[includes] = {report: journey.rows(report) for report in CAMPAIGNS}
+        for report in CAMPAIGNS:
+            wanted = truth.expected(account, report, datetime(2024, 1, 1, tzinfo=UTC), NOW)
+            assert truth.differences(truth.loaded(folder, report), wanted) == [], (includes, report)
+        if includes:
+            assert asked_alone(journey) == 0
+            assert {*lists_with_variations(journey)} == {200}
+            # Pages of campaigns and of messages may ask for one half each.
+            assert messages / 50 <= len(lists_with_variations(journey)) <= messages / 50 + 2
+        else:
+            assert lists_with_variations(journey) == [400]
+            assert asked_alone(journey) == messages
+    assert len(rows[True]["campaign_variations"]) > 10
+
+
+def test_a_refused_include_is_remembered_for_a_month_and_for_this_revision(journey: Journey) -> None:
+    options: dict[str, Any] = {"start_date": "2024-01-01", "lookback_days": 99}
+    journey.load(*CAMPAIGNS, **options)
+    assert lists_with_variations(journey) == [400]
+    for days in (1, 28):
+        journey.clock.forward(days=days)
+        journey.forget()
+        journey.load(*CAMPAIGNS, **options)
+        assert lists_with_variations(journey) == []
+        assert asked_alone(journey) > 0
+    journey.clock.forward(days=2)
+    journey.load(*CAMPAIGNS, **options)
+    assert lists_with_variations(journey) == [400]
+    # The month begins anew.
+    journey.clock.forward(days=20)
+    journey.load(*CAMPAIGNS, **options)
+    assert lists_with_variations(journey) == []
+
+
+def test_a_run_of_a_plain_pipeline_remembers_a_refused_include_too(journey: Journey) -> None:
+    for statuses in ([400], []):
+        journey.server.clear_requests()
+        source = klaviyo(
+            api_key=KEY, base_url=journey.server.url, reports=["campaigns"], start_date="2024-01-01",
+            end_date="2026-06-29", reread=True,
+        )  # fmt: skip
+        journey.pipeline().run(source)
+        assert lists_with_variations(journey) == statuses
+        assert asked_alone(journey) > 0
 
 
 # Ids of campaigns where messages are expected

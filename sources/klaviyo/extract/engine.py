@@ -56,6 +56,7 @@ class Engine:
     Attributes:
         account: what is known of the account itself.
         metrics: the account's metrics.
+        lookups: records that are looked up for the pages of some reports.
         handles: report -> its handle, of all that were started.
     """
 
@@ -66,7 +67,7 @@ class Engine:
         self._client = Client(settings, Governor(self.clock, settings.max_wait_s, self._stop))
         self._page_cache = PageCache()
         self._vanished = Vanished(self._client, settings.revision)
-        self._lookups = Lookups(self._client, self._vanished)
+        self.lookups = Lookups(self._client, self._vanished)
         self.account = Account(self._client, settings.revision)
         self.metrics = Metrics(self._client, settings.revision)
         self.handles: dict[str, Handle] = {}
@@ -317,7 +318,7 @@ class Engine:
             return body
         readers = sum(other.report.lookup == lookup for other in self._streams)
         given_up = partial(self._ends, stream, chain)
-        return self._lookups.joined(body, lookup.endpoint, lookup.parents.type, readers, stream.traffic, given_up)
+        return self.lookups.joined(body, lookup, readers, stream.traffic, given_up)
 
     def _decode(self) -> None:
         while True:

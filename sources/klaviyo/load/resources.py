@@ -213,6 +213,7 @@ class _Writer:
         """Write into the state what the rows were asked for by."""
         report = self._plan.report
         state.remember_childless(self._state, self._handle.childless)
+        self._run.note(dlt.current.source_state())
         if report.event_metric is not None:
             state.remember_metric(self._state, report.event_metric)
         if report.custom is not None and report.is_windowed:
