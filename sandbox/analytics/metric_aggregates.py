@@ -85,7 +85,10 @@ class _Dimensions:
     """The dimensions of events as text; "" for an event without one."""
 
     def __init__(self, account: Account) -> None:
-        self._messages = {**campaign_messages(account), **flow_messages(account)}
+        of_campaigns = campaign_messages(account)
+        # `$message` may be the id of the campaign.
+        by_campaign = {str(subject.attributes["campaign_id"]): subject for subject in of_campaigns.values()}
+        self._messages = {**by_campaign, **of_campaigns, **flow_messages(account)}
 
     def of(self, summary: EventSummary, names: list[str]) -> Iterator[tuple[str, ...]]:
         """Values of some dimensions: once, or once for each attribution if a dimension depends on it."""

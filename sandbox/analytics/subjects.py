@@ -63,7 +63,7 @@ def campaign_messages(account: Account) -> dict[str, Subject]:
         found[str(message["id"])] = Subject(
             {
                 "campaign_id": campaign_id,
-                "campaign_message_id": str(message["id"]),
+                "campaign_message_id": campaign_id if campaign_id in account.named_by_campaign else str(message["id"]),
                 "campaign_message_name": name,
                 "group": None,
                 "group_name": None,

@@ -67,6 +67,14 @@ class EventTargets:
             forms=[(_target(version, "form"), version["id"]) for version in records["form-version"]],
         )
 
+    @property
+    def named_by_campaign(self) -> frozenset[str]:
+        """Every second campaign: Klaviyo gives its own id where the id of its message belongs.
+
+        Seen in `$message` of events and in `campaign_message_id` of campaign values, but not for all campaigns.
+        """
+        return frozenset(campaign for campaign, _ in self.campaigns[1::2])
+
 
 def _target(resource: Resource, relationship: str) -> str:
     return str(resource["relationships"][relationship]["data"]["id"])
@@ -130,7 +138,9 @@ def _variant(number: int, x: int, targets: EventTargets, turns: dict[str, count[
         metric_id, name = of_messages[(turn // BUSY + turn % BUSY % 2 * 8) % len(of_messages)]
     properties = _properties(number, x, name)
     if "$message" in properties and attribution:
-        properties["$message"] = attribution.get("campaign-message") or attribution["flow-message"]
+        properties["$message"] = attribution.get("campaign-message") or attribution.get("flow-message")
+        if attribution.get("campaign") in targets.named_by_campaign:
+            properties["$message"] = attribution["campaign"]
     return Variant(metric_id, attribution, properties)
 
 

@@ -30,6 +30,8 @@ METRICS = [
     ("Submitted Form", "Klaviyo", "Internal"),
     ("Closed Form", "Klaviyo", "Internal"),
     ("Qualified Form", "Klaviyo", "Internal"),
+    # Names are not unique: an account of at least 24 metrics has two of this one.
+    ("Placed Order", "API", "API"),
 ]
 
 #: OAuth apps -> id of their category, which Klaviyo sends as an object (seen).

@@ -6,7 +6,7 @@ import re
 import threading
 import urllib.parse
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
@@ -16,13 +16,14 @@ from ..rules import Endpoint
 from ..store.account import Account
 from ..store.record_sources import AllRecords, GroupMembers, RelatedRecords, Source
 from . import aggregate_requests, pages, query, report_requests
-from .errors import ApiError
+from .errors import ApiError, invalid
 from .query import Query
 from .rate_limits import Limiter
 from .render import Renderer, dumped
 
 REVISION = re.compile(r"\d{4}-\d\d-\d\d(\.[a-z]+)?")
 REVISION_LIFETIME = timedelta(days=2 * 365)
+ESTIMATION = "campaign-recipient-estimation"
 # Of rendered pages.
 CACHED_BYTES = 64 * 2**20
 
@@ -71,6 +72,10 @@ class Api:
         limiter: counts the requests.
         report_rows: rows of a page of an analytics report.
         page_rows: records of any other page at most; None for as many as are asked for.
+        vanished_status: of the answer to a request for what belongs to a record that does not exist. The request for
+            the record itself gets 404.
+        unfilterable_metrics: names of metrics by which events cannot be filtered.
+        includes_variations: whether the list of campaign messages can include campaign variations.
     """
 
     def __init__(
@@ -82,6 +87,9 @@ class Api:
         limiter: Limiter,
         report_rows: int = 500,
         page_rows: int | None = None,
+        vanished_status: int = 404,
+        unfilterable_metrics: Collection[str] = (),
+        includes_variations: bool = False,
     ) -> None:
         self._account = account
         self._keys = keys
@@ -90,6 +98,8 @@ class Api:
         self._limiter = limiter
         self._report_rows = report_rows
         self._page_rows = page_rows
+        self._vanished_status = vanished_status
+        self._unfilterable_metrics = frozenset(unfilterable_metrics)
         self._cache = _Cache()
         self._kinds = {revision: kinds(revision) for revision in rules.revisions()}
         self._routes: dict[str, list[tuple[re.Pattern[str], Endpoint]]] = {}
@@ -98,6 +108,11 @@ class Api:
                 (re.compile(re.sub(r"\{\w+\}", "([^/]+)", endpoint.path)), endpoint)
                 for endpoint in rules.load(revision).endpoints
             ]
+            if includes_variations:
+                self._routes[revision] = [
+                    (pattern, _with_variations(endpoint) if endpoint.path == "/api/campaign-messages" else endpoint)
+                    for pattern, endpoint in self._routes[revision]
+                ]
 
     def template(self, path: str) -> str | None:
         """The path template of a path, in any revision; None if there is none."""
@@ -222,6 +237,7 @@ class Api:
         self, revision: str, endpoint: Endpoint, identities: list[str], path: str, parameters: dict[str, str]
     ) -> bytes:
         asked = query.read(endpoint, parameters, self._account.now.timestamp())
+        self._refuse_metrics(asked)
         target = self._link(path, parameters)
         key = (self._account.version, revision + target)
         body = self._cache.get(key)
@@ -231,6 +247,14 @@ class Api:
             if endpoint.many:
                 self._cache.put(key, body)
         return body
+
+    def _refuse_metrics(self, asked: Query) -> None:
+        """Events cannot be filtered by some of Klaviyo's own metrics (seen)."""
+        condition = asked.condition("metric_id")
+        for identity in condition.values if condition is not None else ():
+            metric = self._account.stores["metric"].get(str(identity))
+            if metric is not None and metric["attributes"].get("name") in self._unfilterable_metrics:
+                raise invalid(f"Metric IDs ['{identity}'] do not exist.", "filter")
 
     def _left_out(self, revision: str, endpoint: Endpoint) -> dict[str, frozenset[str]]:
         """Attributes, by type, that an endpoint leaves out unless `additional-fields` names them."""
@@ -262,7 +286,10 @@ class Api:
         if len(parts) == 1:
             source: Source = AllRecords(self._account, self._account.stores[kind])
             return self._many(renderer, endpoint, source, path, parameters, asked)
-        number = self._number(kind, identities[0])
+        # An estimation has the id of its campaign.
+        campaigns = self._account.stores[self._kinds[revision]["campaigns"]]
+        below = len(parts) > 2 or (kind == ESTIMATION and campaigns.get(identities[0]) is None)
+        number = self._number(kind, identities[0], self._vanished_status if below else 404)
         if len(parts) == 2:
             return self._one(renderer, kind, [(0, number)], path, asked)
         name = parts[-1]
@@ -284,10 +311,11 @@ class Api:
             return self._document(renderer.identifiers(target, [(0, numbers[0])])[0], path)
         return self._one(renderer, target, [(0, numbers[0])], path, asked)
 
-    def _number(self, kind: str, identity: str) -> int:
+    def _number(self, kind: str, identity: str, missing: int) -> int:
+        """The number of a record; the answer has the status `missing` where there is no such record."""
         number = self._account.stores[kind].number(identity)
         if number is None:
-            raise ApiError(404, f"A {type_of(kind)} with id {identity} does not exist.")
+            raise ApiError(missing, f"A {type_of(kind)} with id {identity} does not exist.")
         return number
 
     def _many(
@@ -328,6 +356,16 @@ class Api:
     def _document(self, row: bytes, path: str, included: bytes | None = None) -> bytes:
         middle = b"" if included is None else b',"included":[' + included + b"]"
         return b'{"data":' + row + middle + b',"links":' + dumped({"self": self._base + path}) + b"}"
+
+
+def _with_variations(endpoint: Endpoint) -> Endpoint:
+    """The list of campaign messages as a preview of the API had it."""
+    of_variation = {"campaign-variation": ("campaign-message", "image", "translation")}
+    return replace(
+        endpoint,
+        include=(*endpoint.include, "campaign-variations"),
+        relationships={**endpoint.relationships, **of_variation},
+    )
 
 
 class _Throttled(ApiError):

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from email.message import Message
 from email.utils import format_datetime
@@ -119,6 +119,11 @@ class Sandbox:
         limiter: counts the requests; pass one to share it or to set its clock.
         report_rows: rows of a page of an analytics report; Klaviyo does not document its page size.
         page_rows: records of any other page at most, whatever `page[size]` asks for.
+        vanished_status: of the answer to a request for what belongs to a record that does not exist. Klaviyo answers
+            404, and 400 for some.
+        unfilterable_metrics: names of metrics by which events cannot be filtered. Klaviyo says that these do not exist.
+        includes_variations: whether the list of campaign messages can include campaign variations. Klaviyo's SDK says
+            no, but a preview of the API could.
 
     Attributes:
         before_answer: called with each request that is about to be answered, in one of the server's threads.
@@ -137,6 +142,9 @@ class Sandbox:
         limiter: Limiter | None = None,
         report_rows: int = 500,
         page_rows: int | None = None,
+        vanished_status: int = 404,
+        unfilterable_metrics: Collection[str] = ("Viewed Form",),
+        includes_variations: bool = False,
     ) -> None:
         self.account = account
         self.before_answer: Callable[[], None] | None = None
@@ -151,6 +159,9 @@ class Sandbox:
         self._port = port
         self._report_rows = report_rows
         self._page_rows = page_rows
+        self._vanished_status = vanished_status
+        self._unfilterable_metrics = unfilterable_metrics
+        self._includes_variations = includes_variations
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._api: Api | None = None
@@ -174,7 +185,16 @@ class Sandbox:
         self._server = _Server(("127.0.0.1", self._port))
         self._server.sandbox = self
         self._api = Api(
-            self.account, self._keys, self.url, self._rate_limits, self._limiter, self._report_rows, self._page_rows
+            self.account,
+            self._keys,
+            self.url,
+            self._rate_limits,
+            self._limiter,
+            self._report_rows,
+            self._page_rows,
+            self._vanished_status,
+            self._unfilterable_metrics,
+            self._includes_variations,
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), daemon=True)
         self._thread.start()

@@ -41,6 +41,10 @@ class Account:
         history_days: length of the history, into which events, updates, joins and campaigns fall.
         shape: of the events in time, "even" or "bursty": a campaign send brings a third of a month's events in an hour,
             and other hours are empty.
+
+    Attributes:
+        named_by_campaign: campaigns whose own id stands in `$message` of events, and in `campaign_message_id` of
+            campaign values.
     """
 
     def __init__(
@@ -77,7 +81,9 @@ class Account:
         self._deriving = threading.Lock()
         self._put_all(sized)
         self._profiles = ProfileStore(profiles, seed, start, end, [group["id"] for group in sized["list"]])
-        self._events = EventStore(events, seed, start, end, self._profiles, EventTargets.of(sized), shape)
+        targets = EventTargets.of(sized)
+        self.named_by_campaign = targets.named_by_campaign
+        self._events = EventStore(events, seed, start, end, self._profiles, targets, shape)
         self._stores["profile"], self._stores["event"] = self._profiles, self._events
         profile_ids = [self._profiles.identity(number) for number in range(0, profiles, max(1, profiles // 24))]
         event_ids = [self._events.codec.encode(number).decode() for number in range(min(40, self._events.base_size))]

@@ -38,7 +38,12 @@ UPDATED = {
     "web-feed": "updated",
 }
 # Kind -> a boolean attribute: a list leaves out the records where it is true, unless a filter names it.
-HIDDEN_UNLESS_ASKED = {"campaign": "archived", "campaign@2026-10-15": "archived", "flow": "archived"}
+HIDDEN_UNLESS_ASKED = {
+    "campaign": "archived",
+    "campaign@2026-10-15": "archived",
+    "flow": "archived",
+    "image": "hidden",
+}
 # (kind, field) -> path of the attribute, where the field has another name.
 FIELD_PATHS = {
     ("campaign@2026-10-15", "archived"): "definition.archived",

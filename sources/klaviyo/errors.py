@@ -23,7 +23,7 @@ class KlaviyoError(Exception):
 
 
 class ConfigError(KlaviyoError):
-    """A setting is wrong. Raised before any request is sent."""
+    """A setting is wrong. Raised before any request is sent, unless only Klaviyo can tell (names of metrics)."""
 
     advice = "Fix the setting and run again."
 
@@ -62,15 +62,19 @@ class RequestRejected(KlaviyoError):
         status: the HTTP status.
         code: Klaviyo's error code.
         detail: Klaviyo's own explanation.
+        parameter: the query parameter that Klaviyo objects to; empty where it names none.
     """
 
     advice = "The same request will be refused again; the detail above says what Klaviyo objects to."
 
-    def __init__(self, message: str, *, status: int, code: str = "", detail: str = "", advice: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int, code: str = "", detail: str = "", parameter: str = "", advice: str = ""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.detail = detail
+        self.parameter = parameter
         self.advice = advice or self.advice
 
 

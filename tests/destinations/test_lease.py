@@ -19,9 +19,10 @@ from sources.klaviyo.load.lease import TABLE, Lease
 from sources.klaviyo.load.lock import Holder
 from sources.klaviyo.load.pipeline import open_pipeline
 from sources.klaviyo.load.runner import run
-from tests.destinations.test_postgres import PostgresJourney, into_postgres
+from tests.destinations.test_postgres import into_postgres
 from tests.support.journeys import KEY, FakeClock, small_account, truth_ids
 from tests.support.killed import DIED
+from tests.support.postgres_journey import PostgresJourney
 from tests.support.two_runs import BUSY, LOST, Command, Gate, Loop
 
 # Commands take the machine's clock, so the account lives in the present too.

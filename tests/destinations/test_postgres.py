@@ -289,7 +289,7 @@ ODD: dict[str, dict[str, Any]] = {
 }
 
 
-def hostile(journey: Journey) -> None:
+def hostile(journey: PostgresJourney) -> None:
     """Events whose properties Postgres refuses, or cannot be asked about."""
     for name, properties in ODD.items():
         moment = NOW - timedelta(days=3)

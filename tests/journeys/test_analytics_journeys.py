@@ -205,16 +205,61 @@ def test_a_period_that_is_grouped_in_another_way_is_replaced(journey: Journey) -
     ]
 
 
-def test_metrics_that_share_a_name_are_counted_apart(journey: Journey) -> None:
-    shared = journey.account.add("metric", {"attributes": {"name": "Placed Order"}})
-    journey.load("flow_values", start_date="2026-06-01")
-    found = journey.sql(
-        "SELECT conversion_metric_id, sum(conversions), sum(delivered) FROM klaviyo.flow_values GROUP BY 1"
-    )
-    by_metric = {metric: (conversions, delivered) for metric, conversions, delivered in found}
-    orders = next(iter({*by_metric} - {shared}))
-    assert by_metric[shared][0] == 0 < by_metric[orders][0]
-    assert by_metric[shared][1] == by_metric[orders][1]
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Journey]:
+    """An account with two metrics "Placed Order"."""
+    clock = FastClock()
+    with home(tmp_path):
+        made = Journey(tmp_path, made_up(clock, metrics=24), clock)
+        yield made
+        made.close()
+
+
+def orders_of(account: Account) -> dict[str, str]:
+    """Integration -> id, of the metrics "Placed Order"."""
+    found = [record for record in account.records("metric") if record["attributes"]["name"] == "Placed Order"]
+    return {record["attributes"]["integration"]["name"]: record["id"] for record in found}
+
+
+@pytest.mark.parametrize("own", [{}, {"conversion_metric": "Placed Order"}, {"conversion_metric": "Placed*"}])
+def test_a_conversion_metric_whose_name_several_have_is_an_error_that_lists_them(
+    shared: Journey, own: dict[str, Any]
+) -> None:
+    outcomes = shared.run("campaign_values", "segment_values", start_date=START, campaign_values=own)
+    error = outcomes["campaign_values"].error
+    assert isinstance(error, ConfigError)
+    orders = orders_of(shared.account)
+    assert sorted(orders) == ["API", "Shopify"]
+    assert all(f'"{identity}" (Placed Order, {name})' in str(error) for name, identity in orders.items())
+    assert "conversion_metric under [sources.klaviyo.campaign_values] to the id of one of them" in str(error)
+    assert shared.requested("/api/campaign-values-reports") == 0
+    assert outcomes["segment_values"].loaded
+
+
+@pytest.mark.parametrize("integration", ["API", "Shopify"])
+def test_the_conversions_of_the_metric_with_an_id_are_counted(shared: Journey, integration: str) -> None:
+    chosen = orders_of(shared.account)[integration]
+    groups = MESSAGES["campaign_values"]
+    shared.load("campaign_values", start_date=START, campaign_values={"conversion_metric": chosen})
+    wanted = told(months(truth.campaign_values, shared.account, chosen))
+    assert any(row["conversions"] != 0 for row in wanted.values())
+    statistics = sorted(next(iter(wanted.values())))
+    assert loaded(shared, "campaign_values", groups, "period_start", statistics) == wanted
+    assert shared.sql("SELECT DISTINCT conversion_metric_id, conversion_metric_name FROM klaviyo.campaign_values") == [
+        (chosen, "Placed Order")
+    ]
+
+
+def test_aggregates_of_a_name_that_two_metrics_have_count_both_and_tell_them_apart(shared: Journey) -> None:
+    own = {"metrics": ["Placed Order"], "measurements": ["count"]}
+    shared.load("metric_aggregates", start_date=START, metric_aggregates=own)
+    counts = dict(shared.sql("SELECT metric_id, sum(count) FROM klaviyo.metric_aggregates GROUP BY 1"))
+    first = datetime(2026, 5, 1, 4, tzinfo=UTC)
+    assert counts == {
+        metric: sum(cell["count"] for cell in truth.aggregates(shared.account, metric, first, END).values())
+        for metric in orders_of(shared.account).values()
+    }
+    assert all(counts.values())
 
 
 def test_a_metric_that_the_account_does_not_have_ends_this_report_alone(journey: Journey) -> None:

@@ -14,7 +14,7 @@ from sources.klaviyo import klaviyo
 from sources.klaviyo.catalog.model import EventMetric
 from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.catalog.revisions import DEFAULT_REVISION
-from sources.klaviyo.errors import ConfigError
+from sources.klaviyo.errors import ConfigError, RequestRejected
 from sources.klaviyo.load.stored_state import current_plans
 from sources.klaviyo.plan.estimate import cost_of
 from sources.klaviyo.plan.event_metrics import chosen
@@ -256,7 +256,8 @@ def test_a_name_that_no_metric_has_is_an_error_that_names_the_near_ones(journey:
 def test_two_hundred_metrics_take_the_threads_and_the_limits_of_one_report(tmp_path: Path) -> None:
     clock = FakeClock()
     with home(tmp_path):
-        journey = Journey(tmp_path, small_account(clock, profiles=5, events=600, metrics=40), clock)
+        account = small_account(clock, profiles=5, events=600, metrics=40)
+        journey = Journey(tmp_path, account, clock, unfilterable_metrics=())
         for place in range(160):
             add_metric(journey, f"M{place:05d}", f"Metric {place}", events=1)
         try:
@@ -342,3 +343,117 @@ def test_from_code_metrics_are_chosen_and_tables_kept_all_the_same(journey: Jour
     assert journey.tables() == ["events_placed_order"]
     with pytest.raises(ConfigError, match="the account has no metric of this name"):
         once("Nothing")
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_the_events_of_all_metrics_that_share_a_chosen_name_come_once_each(journey: Journey, split: bool) -> None:
+    add_metric(journey, "Plac02", "Placed Order")
+    made = load(journey, "Placed Order", split=split)
+    tables = ["events_placed_order_plac01", "events_placed_order_plac02"] if split else ["events"]
+    assert [name for name in journey.tables() if name.startswith("events")] == tables
+    assert len(made) == 2
+    assert sorted(one for table in tables for one in journey.ids(table)) == of(journey, "Plac01", "Plac02")
+    if split:
+        assert journey.ids("events_placed_order_plac02") == of(journey, "Plac02")
+
+
+def test_a_second_metric_of_a_name_leaves_the_table_of_the_first_as_it_is(journey: Journey) -> None:
+    load(journey, "Placed Order", split=True)
+    add_metric(journey, "Plac02", "Placed Order")
+    load(journey, "Placed Order", split=True)
+    assert journey.ids("events_placed_order") == of(journey, "Plac01")
+    assert journey.ids("events_placed_order_plac02") == of(journey, "Plac02")
+
+
+# --- metrics by which Klaviyo does not filter
+
+VIEWED = ("View1", "Viewed Form")
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_a_metric_that_a_pattern_chose_and_nobody_can_filter_by_is_left_out_with_a_warning(
+    journey: Journey, caplog: pytest.LogCaptureFixture, split: bool
+) -> None:
+    add_metric(journey, *VIEWED)
+    own = {"events": {"metrics": ["*"], "split_tables": split}}
+    outcomes = journey.load("events", **own)
+    left_out = "events_viewed_form" if split else "events_of_viewed_form"
+    assert {name for name, outcome in outcomes.items() if outcome.left_out} == {left_out}
+    assert outcomes[left_out].rows == 0
+    (warning,) = [record.getMessage() for record in caplog.records if "Viewed Form" in record.getMessage()]
+    assert warning.startswith('events: metrics "Viewed Form": Klaviyo does not filter events by this metric')
+    assert left_out not in journey.tables()
+    tables = [name for name in journey.tables() if name.startswith("events")]
+    assert sorted(one for name in tables for one in journey.ids(name)) == of(journey, "Plac01", "Open01", "Open02")
+    # It is asked again: once Klaviyo filters by it, all of its past comes.
+    journey.server.api._unfilterable_metrics = frozenset()
+    journey.clock.forward(days=9)
+    later = journey.load("events", **own)
+    assert not later[left_out].left_out
+    table = left_out if split else "events"
+    assert {*of(journey, "View1")} <= {*journey.ids(table)}
+
+
+def test_a_metric_that_is_named_and_nobody_can_filter_by_is_an_error_and_the_others_load(journey: Journey) -> None:
+    add_metric(journey, *VIEWED)
+    settings = {"metrics": ["viewed form", "Viewed*", "Placed Order"], "split_tables": True}
+    outcomes = journey.run("events", events=settings, split_by="week")
+    failed = outcomes["events_viewed_form"]
+    assert isinstance(failed.error, ConfigError)
+    assert 'events: metrics "Viewed Form": Klaviyo does not filter events by this metric' in str(failed.error)
+    assert "Metric IDs ['View1'] do not exist" in str(failed.error)
+    assert not failed.loaded
+    assert failed.high_water is None
+    assert outcomes["events_placed_order"].loaded
+    assert journey.ids("events_placed_order") == of(journey, "Plac01")
+
+
+def test_what_was_loaded_of_a_metric_stays_when_klaviyo_no_longer_filters_by_it(journey: Journey) -> None:
+    own = {"events": {"metrics": ["Op*"], "split_tables": True}}
+    journey.load("events", **own)
+    before = journey.rows("events_opened_email")
+    assert before
+    journey.server.api._unfilterable_metrics = frozenset({"Opened Email"})
+    for extract in ("all", "incremental"):
+        journey.clock.forward(hours=1)
+        outcomes = journey.load("events", extract=extract, **own)
+        assert outcomes["events_opened_email"].left_out
+        assert not outcomes["events_opened_push"].left_out
+        assert journey.rows("events_opened_email") == before
+
+
+def test_a_plain_pipeline_does_not_empty_the_table_of_a_metric_that_klaviyo_no_longer_filters_by(
+    journey: Journey,
+) -> None:
+    events = {"metrics": ["Op*"], "split_tables": True, "extract": "all"}
+
+    def load_plainly() -> None:
+        pipeline = journey.pipeline()
+        source = klaviyo(
+            api_key=KEY, base_url=journey.server.url, start_date="2026-05-01", reports=["events"],
+            report_settings={"events": events},
+        )  # fmt: skip
+        pipeline.run(source)
+
+    load_plainly()
+    before = journey.rows("events_opened_email")
+    assert before
+    journey.server.api._unfilterable_metrics = frozenset({"Opened Email"})
+    with pytest.raises(Exception, match="Klaviyo does not filter events by this metric"):
+        load_plainly()
+    assert journey.rows("events_opened_email") == before
+
+
+def test_a_custom_report_of_such_a_metric_says_so(journey: Journey) -> None:
+    add_metric(journey, *VIEWED)
+    custom = {"forms_seen": {"endpoint": "events", "metric": "Viewed Form"}}
+    outcome = journey.run("forms_seen", custom_reports=custom)["forms_seen"]
+    assert isinstance(outcome.error, ConfigError)
+    assert 'forms_seen: metric = "Viewed Form": Klaviyo does not filter events by this metric' in str(outcome.error)
+
+
+def test_any_other_refusal_of_a_metric_is_an_error_for_a_pattern_too(journey: Journey) -> None:
+    journey.server.faults.add(path="/api/events", kind="status", status=400, times=None, query={"filter": "Open01"})
+    outcomes = journey.run("events", events={"metrics": ["Opened*"], "split_tables": True})
+    assert isinstance(outcomes["events_opened_email"].error, RequestRejected)
+    assert outcomes["events_opened_push"].loaded

@@ -21,7 +21,7 @@ from sources.klaviyo.config.build import build
 from sources.klaviyo.config.raw_settings import RawSettings
 from sources.klaviyo.config.report_facts import facts
 from sources.klaviyo.config.settings import Settings
-from sources.klaviyo.decode.parents import parents, records_span
+from sources.klaviyo.decode.parents import ParentRecord, parents, records_span
 from sources.klaviyo.errors import ConfigError
 from sources.klaviyo.extract.stream import Stream
 from sources.klaviyo.extract.tuning import DEFAULT as DEFAULT_TUNING
@@ -149,9 +149,9 @@ def test_parents_can_be_included_records_and_those_without_children_are_left_out
     parent = ENDPOINTS["flow_messages"].parent
     assert parent is not None
     found = parents(page(data=[{"type": "flow", "id": "9"}], included=actions), parent)
-    assert found == [(identity, {"flow_action_id": identity}) for identity in ("1", "4", "5")]
+    assert found == [ParentRecord(identity, {"flow_action_id": identity}) for identity in ("1", "4", "5")]
     assert parents(page(data=[]), parent) == []
-    assert parents(page(data=[{"type": "list", "id": "9"}]), Parent("lists", {})) == [("9", {})]
+    assert parents(page(data=[{"type": "list", "id": "9"}]), Parent("lists", {})) == [ParentRecord("9", {})]
 
 
 def test_a_page_whose_rows_are_included_records_is_placed_in_time_by_its_records() -> None:

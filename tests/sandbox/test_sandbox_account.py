@@ -74,6 +74,16 @@ def test_campaigns_and_flows_leave_out_archived_ones_unless_asked(account: Accou
     assert len(read(server, "/api/flows")) < len(expected)
 
 
+def test_hidden_images_come_only_to_those_who_ask_for_them(account: Account, server: Sandbox) -> None:
+    images = list(account.records("image"))
+    hidden = [image for image in images if image["attributes"]["hidden"]]
+    assert 0 < len(hidden) < len(images)
+    assert by_id(read(server, "/api/images", filter="equals(hidden,true)")) == by_id(hidden)
+    shown = [image for image in images if image not in hidden]
+    assert by_id(read(server, "/api/images")) == by_id(shown)
+    assert by_id(read(server, "/api/images", filter="equals(hidden,false)")) == by_id(shown)
+
+
 def test_members_are_served_in_the_order_of_joining(account: Account, server: Sandbox) -> None:
     sizes = []
     for kind in ("list", "segment"):

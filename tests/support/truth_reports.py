@@ -196,7 +196,7 @@ def _campaign_messages(account: Account) -> dict[str, list[Row]]:
             media = (definition.get("content") or {}).get("media_url")
             row = {
                 "campaign_id": campaign["id"],
-                "campaign_message_id": message["id"],
+                "campaign_message_id": campaign["id"] if campaign["id"] in account.named_by_campaign else message["id"],
                 "campaign_message_name": name,
                 "group": None,
                 "group_name": None,

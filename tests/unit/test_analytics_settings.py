@@ -138,7 +138,7 @@ def test_settings_out_of_the_environment_are_lists_too() -> None:
         ("form_values", {"group_by": ["form_version_id"]}, "Klaviyo wants form_id with it"),
         ("segment_series", {"group_by": ["segment_id"]}, 'unknown setting "group_by"'),
         ("segment_series", {"conversion_metric": "Placed Order"}, 'unknown setting "conversion_metric"'),
-        ("flow_series", {"conversion_metric": ["Placed Order"]}, "the name of a metric is needed"),
+        ("flow_series", {"conversion_metric": ["Placed Order"]}, "the name or the id of a metric is needed"),
         ("flow_series", {"filter": 'equals(flow,"x")'}, 'unknown "flow"; did you mean "flow_id"?'),
         (
             "flow_series",

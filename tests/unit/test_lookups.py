@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -15,10 +17,12 @@ from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.decode.records import Shaper
 from sources.klaviyo.errors import KlaviyoError, RequestRejected, TransientError
 from sources.klaviyo.extract.lookups import Lookups, join, parents
+from sources.klaviyo.extract.vanished import Vanished
 from sources.klaviyo.http.client import Client, Page, Traffic
 
 REVISION = "2026-10-15"
 VARIATIONS = endpoints(REVISION)["campaign_variations"]
+LOOKUP = Lookup(VARIATIONS, endpoints(REVISION)["campaign_messages"])
 KIND = "campaign-message"
 
 
@@ -39,16 +43,41 @@ def document(*records: dict[str, Any], included: tuple[dict[str, Any], ...] = ()
     return json.dumps({"data": records, "included": included, "links": {"next": None}}).encode()
 
 
+REFUSED = RequestRejected(
+    "refused", status=400, detail="'campaign-variations' is not allowed for 'include'.", parameter="include"
+)
+
+
 class Klaviyo:
     """Stands for the client: bodies by path, or errors; counts who asks for what."""
 
-    def __init__(self, answers: dict[str, bytes | KlaviyoError]) -> None:
+    def __init__(
+        self,
+        answers: dict[str, bytes | KlaviyoError],
+        including: Callable[[list[str]], bytes | KlaviyoError] | None = None,
+    ) -> None:
         self.answers = answers
+        self.including = including
         self.asked: Counter[str] = Counter()
+        self.lists: list[list[str]] = []
+
+    def listed(self, path: str) -> Page:
+        """The answer to a request for several messages with their variations."""
+        asked = parse_qs(urlsplit(path).query)
+        assert asked["include"] == ["campaign-variations"]
+        assert asked.keys() == {"include", "filter", "page[size]"}
+        ids = json.loads(asked["filter"][0].removeprefix("any(id,").removesuffix(")"))
+        self.lists.append(ids)
+        answer = self.including(ids) if self.including else REFUSED
+        if isinstance(answer, KlaviyoError):
+            raise answer
+        return Page(answer, None)
 
     def get(self, path: str, endpoint: object, rate: object, traffic: Traffic) -> Page:
-        self.asked[path] += 1
         traffic.requests += 1
+        if path.startswith("/api/campaign-messages?"):
+            return self.listed(path)
+        self.asked[path] += 1
         answer = self.answers[path]
         if isinstance(answer, KlaviyoError):
             raise answer
@@ -59,8 +88,16 @@ def path(name: str) -> str:
     return f"/api/campaign-messages/{name}/campaign-variations"
 
 
+def lookups_of(klaviyo: Klaviyo, together: bool = False) -> Lookups:
+    client = cast(Client, klaviyo)
+    lookups = Lookups(client, Vanished(client, REVISION))
+    if not together:
+        lookups.one_by_one()
+    return lookups
+
+
 def joined(lookups: Lookups, page: bytes, readers: int = 1, traffic: Traffic | None = None) -> Any:
-    body = lookups.joined(page, VARIATIONS, KIND, readers, traffic or Traffic(), lambda: False)
+    body = lookups.joined(page, LOOKUP, readers, traffic or Traffic(), lambda: False)
     assert body is not None
     return json.loads(body)
 
@@ -110,7 +147,7 @@ def test_a_record_that_is_none_stays_as_it_is() -> None:
 
 def test_each_parent_is_asked_once_for_all_reads_and_then_forgotten() -> None:
     klaviyo = Klaviyo({path(name): document(variation(f"V-{name}")) for name in ("M1", "M2")})
-    lookups, traffic = Lookups(cast(Client, klaviyo)), Traffic()
+    lookups, traffic = lookups_of(klaviyo), Traffic()
     of_campaigns = joined(lookups, document(campaign("C1", "M1", "M2")), 2, traffic)
     of_messages = joined(lookups, document(message("M2"), message("M1")), 2, traffic)
     assert klaviyo.asked == {path("M1"): 1, path("M2"): 1}
@@ -123,7 +160,7 @@ def test_each_parent_is_asked_once_for_all_reads_and_then_forgotten() -> None:
 def test_reads_side_by_side_ask_once_too() -> None:
     names = [f"M{number}" for number in range(50)]
     klaviyo = Klaviyo({path(name): document(variation(f"V-{name}")) for name in names})
-    lookups = Lookups(cast(Client, klaviyo))
+    lookups = lookups_of(klaviyo)
     bodies: list[Any] = []
     threads = [
         threading.Thread(target=lambda page=page: bodies.append(joined(lookups, page, 2)))
@@ -139,7 +176,7 @@ def test_reads_side_by_side_ask_once_too() -> None:
 
 def test_a_message_that_is_gone_meanwhile_has_no_variations() -> None:
     gone = RequestRejected("gone", status=404, code="", detail="")
-    lookups = Lookups(cast(Client, Klaviyo({path("M1"): gone, path("M2"): document(variation("V2"))})))
+    lookups = lookups_of(Klaviyo({path("M1"): gone, path("M2"): document(variation("V2"))}))
     body = joined(lookups, document(message("M1"), message("M2")), 2)
     assert [record["relationships"]["campaign-variations"]["data"] for record in body["data"]] == [
         [],
@@ -150,7 +187,7 @@ def test_a_message_that_is_gone_meanwhile_has_no_variations() -> None:
 
 def test_an_error_ends_the_page_and_is_asked_for_again_by_the_next() -> None:
     klaviyo = Klaviyo({path("M1"): TransientError("down")})
-    lookups = Lookups(cast(Client, klaviyo))
+    lookups = lookups_of(klaviyo)
     for _ in range(2):
         with pytest.raises(TransientError, match="down"):
             joined(lookups, document(message("M1")), 2)
@@ -162,8 +199,8 @@ def test_an_error_ends_the_page_and_is_asked_for_again_by_the_next() -> None:
 def test_who_has_to_stop_asks_no_further() -> None:
     klaviyo = Klaviyo({path("M1"): document()})
     page = document(message("M1"), message("M2"))
-    stop = iter([False, True])
-    assert Lookups(cast(Client, klaviyo)).joined(page, VARIATIONS, KIND, 1, Traffic(), lambda: next(stop)) is None
+    stop = iter([False, False, True])
+    assert lookups_of(klaviyo).joined(page, LOOKUP, 1, Traffic(), lambda: next(stop)) is None
     assert klaviyo.asked == {path("M1"): 1}
 
 
@@ -184,3 +221,117 @@ def test_only_reports_of_campaigns_look_something_up() -> None:
     asking = {name: report.lookup for name, report in reports(REVISION).items() if report.lookup}
     above = endpoints(REVISION)["campaign_messages"]
     assert asking == dict.fromkeys(("campaigns", "campaign_messages", "campaign_variations"), Lookup(VARIATIONS, above))
+
+
+# --- several parents at once
+
+
+def with_variations(name: str, *variations: str) -> dict[str, Any]:
+    refs = [{"type": "campaign-variation", "id": one} for one in variations]
+    return message(name, **{"campaign-variations": {"data": refs}})
+
+
+def including(ids: list[str]) -> bytes:
+    """Every message has two variations, both included."""
+    names = {name: (f"V-{name}-1", f"V-{name}-2") for name in ids}
+    return document(
+        *(with_variations(name, *own) for name, own in names.items()),
+        included=tuple(variation(one) for own in names.values() for one in own),
+    )
+
+
+def one_at_a_time(names: list[str]) -> dict[str, bytes | KlaviyoError]:
+    return {path(name): document(variation(f"V-{name}-1"), variation(f"V-{name}-2")) for name in names}
+
+
+def test_where_klaviyo_includes_them_fifty_parents_take_one_request_and_give_the_same_page() -> None:
+    names = [f"M{number}" for number in range(120)]
+    page = document(*map(message, names))
+    together, alone = Klaviyo({}, including), Klaviyo(one_at_a_time(names))
+    lookups = lookups_of(together, together=True)
+    assert joined(lookups, page) == joined(lookups_of(alone), page)
+    assert [len(ids) for ids in together.lists] == [50, 50, 20]
+    assert together.asked == {}
+    assert not lookups.refused
+    assert (lookups._answers, lookups._taken) == ({}, Counter())
+
+
+def test_where_klaviyo_refuses_it_is_asked_once_and_each_parent_alone() -> None:
+    names = [f"M{number}" for number in range(120)]
+    klaviyo = Klaviyo(one_at_a_time(names))
+    lookups = lookups_of(klaviyo, together=True)
+    page = document(*map(message, names))
+    assert joined(lookups, page) == joined(lookups_of(Klaviyo(one_at_a_time(names))), page)
+    assert len(klaviyo.lists) == 1
+    assert klaviyo.asked == {path(name): 1 for name in names}
+    assert lookups.refused
+
+
+def test_a_refusal_of_something_else_is_not_held_against_the_include() -> None:
+    klaviyo = Klaviyo(one_at_a_time(["M1"]), lambda _: RequestRejected("no", status=400, detail="'any' is too long."))
+    lookups = lookups_of(klaviyo, together=True)
+    assert len(joined(lookups, document(message("M1")))["included"]) == 2
+    assert not lookups.refused
+
+
+def test_an_include_that_klaviyo_ignores_counts_as_refused() -> None:
+    klaviyo = Klaviyo(one_at_a_time(["M1", "M2"]), lambda ids: document(*map(message, ids)))
+    lookups = lookups_of(klaviyo, together=True)
+    assert len(joined(lookups, document(message("M1"), message("M2")))["included"]) == 4
+    assert lookups.refused
+
+
+def test_what_the_list_does_not_tell_for_certain_is_asked_for_alone() -> None:
+    answer = document(
+        with_variations("M1", "V-M1-1", "V-M1-2"),
+        with_variations("M2", "V-M2-1", "V-M2-2"),
+        message("M3", **{"campaign-variations": {"links": {}}}),
+        with_variations("M5"),
+        # One variation of the second message is missing, and the fourth message.
+        included=(variation("V-M1-1"), variation("V-M1-2"), variation("V-M2-1")),
+    )
+    klaviyo = Klaviyo(one_at_a_time(["M2", "M3", "M4"]), lambda _: answer)
+    lookups = lookups_of(klaviyo, together=True)
+    names = ["M1", "M2", "M3", "M4", "M5"]
+    found = joined(lookups, document(*map(message, names)))
+    refs = {one["id"]: [v["id"] for v in one["relationships"]["campaign-variations"]["data"]] for one in found["data"]}
+    assert refs == {name: [f"V-{name}-1", f"V-{name}-2"] for name in names[:4]} | {"M5": []}
+    assert klaviyo.asked == {path(name): 1 for name in ("M2", "M3", "M4")}
+
+
+@pytest.mark.parametrize("answer", [including, None])
+def test_reads_side_by_side_get_the_same_whether_klaviyo_includes_or_refuses(
+    answer: Callable[[list[str]], bytes] | None,
+) -> None:
+    names = [f"M{number}" for number in range(130)]
+    klaviyo = Klaviyo(one_at_a_time(names), answer)
+    lookups = lookups_of(klaviyo, together=True)
+    pages = [document(*map(message, names)), document(campaign("C1", *reversed(names))), document(*map(message, names))]
+    bodies: dict[int, Any] = {}
+    start = threading.Barrier(len(pages))
+
+    def read(number: int) -> None:
+        start.wait()
+        bodies[number] = joined(lookups, pages[number], len(pages))
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(len(pages))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    alone = Klaviyo(one_at_a_time(names))
+    assert [bodies[number] for number in range(len(pages))] == [joined(lookups_of(alone), page) for page in pages]
+    asked = sum(map(len, klaviyo.lists)) + sum(klaviyo.asked.values())
+    assert asked == (len(names) if answer else sum(map(len, klaviyo.lists)) + len(names))
+    assert len(klaviyo.lists) == 1 if answer is None else len(klaviyo.lists) >= 3
+    assert (lookups._answers, lookups._taken) == ({}, Counter())
+
+
+def test_a_fault_while_several_are_asked_for_ends_the_page_and_is_asked_for_again_by_the_next() -> None:
+    faults: list[KlaviyoError] = [TransientError("down")]
+    klaviyo = Klaviyo({}, lambda ids: faults.pop() if faults else including(ids))
+    lookups = lookups_of(klaviyo, together=True)
+    with pytest.raises(TransientError, match="down"):
+        joined(lookups, document(message("M1")), 2)
+    assert len(joined(lookups, document(message("M1")), 2)["included"]) == 2
+    assert not lookups.refused

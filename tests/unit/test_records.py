@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from sources.klaviyo.catalog.contracts import EXTRA, ROW_VERSION, Contract, load_contract
 from sources.klaviyo.catalog.model import Parent
 from sources.klaviyo.catalog.reports import reports
-from sources.klaviyo.decode.parents import parents
+from sources.klaviyo.decode.parents import ParentRecord, parents
 from sources.klaviyo.decode.records import Shaper
 from sources.klaviyo.decode.tables import Shaped, span, without
 from sources.klaviyo.errors import ContractViolation, TransientError
@@ -1078,8 +1079,8 @@ def test_parents_give_their_ids_and_what_their_children_carry() -> None:
     page = document([segment('"s1"', '"2026-06-01T00:00:00Z"'), segment('"s2"', "null")]).encode()
     context = {"segment_id": "id", "segment_name": "attributes.name", "n": "attributes.n", "none": "attributes.x.y"}
     assert parents(page, Parent("segments", context)) == [
-        ("s1", {"segment_id": "s1", "segment_name": "Name of s1", "n": "5", "none": None}),
-        ("s2", {"segment_id": "s2", "segment_name": "Name of s2", "n": "5", "none": None}),
+        ParentRecord("s1", {"segment_id": "s1", "segment_name": "Name of s1", "n": "5", "none": None}),
+        ParentRecord("s2", {"segment_id": "s2", "segment_name": "Name of s2", "n": "5", "none": None}),
     ]
 
 
@@ -1095,7 +1096,7 @@ def test_parents_beyond_the_window_are_cut_and_those_without_a_moment_are_kept()
     page = document([segment(f'"{n}"', moment) for n, moment in enumerate(moments)]).encode()
     surplus = [Window(T0 - timedelta(seconds=1), T0), Window(T0 + timedelta(minutes=1), T0 + timedelta(days=1))]
     of = Parent("segments", {})
-    assert [ident for ident, _ in parents(page, of, "updated", surplus)] == ["1", "2", "4", "5"]
+    assert [found.id for found in parents(page, of, "updated", surplus)] == ["1", "2", "4", "5"]
     assert len(parents(page, of, None, surplus)) == 6
 
 
@@ -1103,12 +1104,41 @@ def test_parents_may_be_included_and_some_of_them_have_no_children() -> None:
     included = ['{"type":"a","id":"1"}', '{"type":"b","id":"2","attributes":{"kind":"leaf"}}', '{"type":"b","id":"3"}']
     page = document([segment('"s1"', "null")], included).encode()
     of = Parent("segments", {"b_id": "id"}, rows="b", childless={"attributes.kind": frozenset({"leaf"})})
-    assert parents(page, of) == [("3", {"b_id": "3"})]
+    assert parents(page, of) == [ParentRecord("3", {"b_id": "3"})]
+
+
+def test_a_parent_is_settled_if_its_status_or_that_of_all_it_includes_says_so() -> None:
+    def campaign(ident: str, status: str, *messages: str) -> str:
+        refs = ",".join(f'{{"type":"campaign-message","id":"{one}"}}' for one in messages)
+        return (
+            f'{{"type":"campaign","id":"{ident}","attributes":{{"updated_at":"2026-06-0{ident}","status":{status}}},'
+            f'"relationships":{{"campaign-messages":{{"data":[{refs}]}}}}}}'
+        )
+
+    included = [
+        f'{{"type":"campaign-message","id":"{name}","attributes":{{"definition":{{"status":"{status}"}}}}}}'
+        for name, status in (("a", "sent"), ("b", "sent"), ("c", "draft"))
+    ]
+    page = document(
+        [
+            campaign("1", '"Sent"', "a", "b"),
+            campaign("2", '"Draft"', "a", "c"),
+            campaign("3", '"Sent"'),
+            campaign("4", "null", "a", "unknown"),
+        ],
+        included,
+    ).encode()
+    own = Parent("campaigns", {}, settled=("attributes.status", "Sent"))
+    assert [found.settled for found in parents(page, own, "updated_at")] == ["2026-06-01", None, "2026-06-03", None]
+    of_messages = replace(own, settled=("included.campaign-messages[].attributes.definition.status", "sent"))
+    assert [found.settled for found in parents(page, of_messages, "updated_at")] == ["2026-06-01", None, None, None]
+    # Without a date nobody sees that a parent changes.
+    assert {found.settled for found in parents(page, own)} == {None}
 
 
 def test_a_parent_with_broken_text_is_still_a_parent() -> None:
     page = document([segment(r'"s\ud83d"', "null")]).encode()
-    assert parents(page, Parent("segments", {}))[0][0] == "s\ufffd"
+    assert parents(page, Parent("segments", {}))[0].id == "s\ufffd"
 
 
 @pytest.mark.parametrize("ident", ["null", '""'])

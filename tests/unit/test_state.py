@@ -9,7 +9,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.klaviyo.plan.state import SOURCE, covered, of_report, remember
+from sources.klaviyo.plan.state import (
+    SOURCE,
+    childless,
+    covered,
+    include_refused,
+    of_report,
+    remember,
+    remember_childless,
+    remember_include_refused,
+)
 from sources.klaviyo.windows import BEGINNING, EVERYTHING, Window, union
 
 BY = "/api/events datetime"
@@ -58,3 +67,27 @@ def test_the_state_of_a_report_is_found_within_that_of_the_pipeline() -> None:
     own = {"covered": [["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"]]}
     state = {"sources": {SOURCE: {"resources": {"events": own}}}}
     assert covered(of_report(state, "events"), BY) == [Window(T0, T0 + timedelta(days=1))]
+
+
+def test_the_parents_without_a_child_that_are_remembered_are_bounded_and_the_latest() -> None:
+    kept: dict[str, Any] = {}
+    remember_childless(kept, {})
+    assert kept == {}
+    dates = {f"C{number}": f"2026-01-01T{number:06d}" for number in range(6000)}
+    remember_childless(kept, dates)
+    assert len(childless(kept)) == 5000
+    assert childless(kept)["C5999"] == dates["C5999"]
+    assert "C999" not in childless(kept)
+    remember_childless(kept, {"C1000": "2026-02-01T000000"})
+    assert childless(kept)["C1000"] == "2026-02-01T000000"
+    assert len(childless(kept)) == 5000
+
+
+@given(st.integers(-1, 60), st.booleans())
+def test_a_refused_include_is_remembered_for_its_revision_and_thirty_days(days: int, same: bool) -> None:
+    kept: dict[str, Any] = {}
+    assert not include_refused({"sources": {SOURCE: kept}}, "2026-10-15", T0)
+    remember_include_refused(kept, "2026-10-15", T0)
+    kept = json.loads(json.dumps(kept))
+    revision = "2026-10-15" if same else "2027-01-15"
+    assert include_refused({"sources": {SOURCE: kept}}, revision, T0 + timedelta(days=days)) == (same and days < 30)

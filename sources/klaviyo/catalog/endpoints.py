@@ -25,6 +25,8 @@ CAMPAIGN_VARIANTS = tuple(
 )
 
 ARCHIVED_OR_NOT = (Variant("equals(archived,false)"), Variant("equals(archived,true)"))
+# Without a filter on `hidden` Klaviyo leaves out hidden images (seen).
+HIDDEN_OR_NOT = (Variant("equals(hidden,false)"), Variant("equals(hidden,true)"))
 
 # Delays, splits and changes of records: at least half of an account's flow actions. All other kinds, future ones too,
 # are asked for their messages.
@@ -63,6 +65,8 @@ ATTRIBUTION_DAYS = 30.0
 
 # Segments have no earlier history.
 SEGMENTS_SINCE = date(2023, 6, 1)
+
+_ESTIMATIONS = "How many people a campaign was estimated to reach."
 
 # --- parents of several endpoints
 
@@ -119,12 +123,26 @@ _TABLE = (
         since="2026-10-15",
         doc="Variations of campaign messages, several in an A/B test; only they hold channel and content.",
     ),
-    # For a campaign without an estimation Klaviyo answers 404 (seen).
+    # For a campaign without an estimation Klaviyo answers 404, and for many of them for good (seen).
     EndpointRow(
         "campaign_recipient_estimations",
         "/api/campaign-recipient-estimations/{id}",
-        parent=Parent("campaigns", {"campaign_id": "id"}, absent_ok=True),
-        doc="How many people a campaign was estimated to reach.",
+        parent=Parent("campaigns", {"campaign_id": "id"}, absent_ok=True, settled=("attributes.status", "Sent")),
+        until="2026-07-15",
+        doc=_ESTIMATIONS,
+    ),
+    EndpointRow(
+        "campaign_recipient_estimations",
+        "/api/campaign-recipient-estimations/{id}",
+        parent=Parent(
+            "campaigns",
+            {"campaign_id": "id"},
+            absent_ok=True,
+            include=("campaign-messages",),
+            settled=("included.campaign-messages[].attributes.definition.status", "sent"),
+        ),
+        since="2026-10-15",
+        doc=_ESTIMATIONS,
     ),
     EndpointRow("templates", "/api/templates", cursor=Cursor("updated"), doc="Message templates, one row each."),
     EndpointRow(
@@ -261,7 +279,14 @@ _TABLE = (
         parent=Parent("coupons", {}, absent_ok=True, filter="coupon.id"),
         doc="Codes of the coupons, one row each.",
     ),
-    EndpointRow("images", "/api/images", cursor=Cursor("updated_at"), doc="Images in the account's library."),
+    EndpointRow(
+        "images",
+        "/api/images",
+        cursor=Cursor("updated_at"),
+        variants=HIDDEN_OR_NOT,
+        asked="hidden too",
+        doc="Images in the account's library, hidden ones too.",
+    ),
     EndpointRow(
         "universal_content",
         "/api/template-universal-content",
@@ -585,4 +610,5 @@ def endpoint_of(row: EndpointRow, facts: Capabilities) -> Endpoint:
         rate_overrides=facts.field_rates,
         since=row.since,
         analytics=row.analytics,
+        asked=row.asked,
     )

@@ -105,6 +105,9 @@ class Parent:
         childless: path in the parent record -> values of parents that have no children and are not asked for them.
         filter: the filter field that takes the parent's id, where the path has no place for it.
         undated: ask for all parents, because a change in their children does not move their date.
+        settled: path in the parent record, or in the included records of one of its relationships
+            (`included.campaign-messages[].…`), and the value that says that nothing will be added to the parent any more.
+            Where such a parent has no child, it is not asked again until its date changes.
     """
 
     endpoint: str
@@ -115,6 +118,7 @@ class Parent:
     childless: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     filter: str | None = None
     undated: bool = False
+    settled: tuple[str, str] | None = None
 
     @property
     def records(self) -> str:
@@ -217,6 +221,8 @@ class EndpointRow:
         analytics: set where it takes a POST and answers with numbers. The cursor is then what bounds its body.
         since: the first API revision that this row is true of; None for all.
         until: the last one. Rows of the same name take turns.
+        asked: set where the requests show records that those of an earlier version of this project did not. It is stored
+            with the coverage, so that a period that was loaded without these records is read again, once.
     """
 
     name: str
@@ -228,6 +234,7 @@ class EndpointRow:
     analytics: Analytics | None = None
     since: str | None = None
     until: str | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +242,7 @@ class Endpoint:
     """One readable collection of Klaviyo's API under one revision: the row of the table and the SDK's facts together.
 
     Attributes:
-        name, path, doc, cursor, variants, parent, analytics, since: see `EndpointRow`.
+        name, path, doc, cursor, variants, parent, analytics, since, asked: see `EndpointRow`.
         type: JSON:API type of its records.
         rate: its own rate limit.
         scopes: what a private key needs.
@@ -256,6 +263,7 @@ class Endpoint:
     rate_overrides: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
     since: str | None = None
     analytics: Analytics | None = None
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +304,12 @@ class EventMetric:
     Attributes:
         id: of the metric. It identifies the metric, since names change.
         names: under which it was chosen, the latest last.
+        by_pattern: only patterns with a `*` chose it; nobody named it.
     """
 
     id: str
     names: tuple[str, ...]
+    by_pattern: bool = False
 
 
 #: For `Report.rows` of a custom report: all included records, whatever their type.

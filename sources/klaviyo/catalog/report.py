@@ -143,10 +143,11 @@ class Report:
         """The field that the period is one of, as a revision has it; stored with what is loaded.
 
         A period that was loaded by another field says nothing about this one: where Klaviyo changes an endpoint, it
-        may show records that it did not show before.
+        may show records that it did not show before. So may this project: see `EndpointRow.asked`.
         """
         endpoint = self.dated_endpoint
-        named = (endpoint.path, endpoint.cursor.field if endpoint.cursor else "", endpoint.since or "")
+        field = endpoint.cursor.field if endpoint.cursor else ""
+        named = (endpoint.path, field, endpoint.since or "", endpoint.asked)
         return " ".join(filter(None, named))
 
     @property

@@ -194,6 +194,6 @@ class _Probe:
         page_size = 1 if parent.rows is None else None
         for variant in endpoint.variants:
             path = query.url(endpoint, variant=variant, parent_id=above, include=parent.include, page_size=page_size)
-            for parent_id, _ in parents(self.ask(endpoint, path), parent):
-                return parent_id
+            for record in parents(self.ask(endpoint, path), parent):
+                return record.id
         return None

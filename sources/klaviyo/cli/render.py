@@ -282,6 +282,8 @@ class RunReport:
         """The status of a report, in a few words."""
         if outcome.error is not None:
             return "loaded with gaps" if outcome.loaded else "failed"
+        if outcome.left_out:
+            return "left out"
         if outcome.deferred:
             return "resume later"
         if not outcome.loaded:
@@ -344,7 +346,10 @@ def show_run(report: RunReport) -> None:
             ]
             for outcome in outcomes
         ),
-        ["red" if outcome.error else "yellow" if not outcome.loaded else "" for outcome in outcomes],
+        [
+            "red" if outcome.error else "yellow" if not outcome.loaded or outcome.left_out else ""
+            for outcome in outcomes
+        ],
     )
     rows = sum(outcome.rows for outcome in outcomes)
     requests = sum(outcome.requests for outcome in outcomes)

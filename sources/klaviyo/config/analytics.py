@@ -96,7 +96,7 @@ class _WrittenQuery(Written):
             return ()
         if key == "metrics":
             return self.names(key) or (default,)
-        return (self.text(key, "the name of a metric") or default,)
+        return (self.text(key, "the name or the id of a metric") or default,)
 
     def _filter(self) -> str:
         """The filter as the body takes it: several conditions inside one `and(…)`."""

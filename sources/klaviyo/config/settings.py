@@ -213,10 +213,14 @@ ANALYTICS_SETTINGS = _by_name(
     Setting("filter", "Klaviyo's filter grammar", "What to count; if left out, everything."),
     Setting(
         "conversion_metric",
-        "the name of a metric",
-        "What counts as a conversion; all metrics of this name, each with rows of its own.",
+        "the name or the id of a metric",
+        "What counts as a conversion. Where several metrics have this name, the id of one of them is needed.",
     ),
-    Setting("metrics", "a list of names, `*` for any text", "Which metrics to count."),
+    Setting(
+        "metrics",
+        "a list of names or ids, `*` for any text",
+        "Which metrics to count; of metrics that share a name all, each with rows of its own.",
+    ),
 )
 #: Settings of a custom report, under `custom_reports`.
 CUSTOM_SETTINGS = _by_name(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from msgspec import Raw
 
 from ..catalog.model import Parent
 from ..errors import ContractViolation
-from ..jsonapi import decode_list, decode_whole, text_at
+from ..jsonapi import Index, decode_list, decode_whole, index_of, object_of, refs_of, text_at
 from ..windows import Window
 from .tables import span
 from .values import ARROW, timestamp_of
@@ -24,10 +25,24 @@ def records_span(page: bytes, cursor: str) -> tuple[datetime | None, datetime | 
     return span(pa.table({cursor: pa.array(values, ARROW["timestamp"])}), cursor)
 
 
+@dataclass(frozen=True, slots=True)
+class ParentRecord:
+    """A parent whose children are to be requested.
+
+    Attributes:
+        context: what its children's rows take over from it.
+        settled: its date, if nothing will be added to it any more until that date changes; else None.
+    """
+
+    id: str
+    context: dict[str, str | None]
+    settled: str | None = None
+
+
 def parents(
     page: bytes, parent: Parent, cursor: str | None = None, surplus: Sequence[Window] = ()
-) -> list[tuple[str, dict[str, str | None]]]:
-    """Id and context of each parent on a page that can have children.
+) -> list[ParentRecord]:
+    """The parents on a page that can have children.
 
     Args:
         page: the body of one answer.
@@ -43,9 +58,11 @@ def parents(
     records: list[Raw] = document.data
     if parent.rows is not None:
         records = [raw for raw in document.included or () if text_at(raw, "type") == parent.rows]
-    ids_and_contexts = []
+    index = index_of(document.included) if parent.settled else {}
+    found = []
     for raw in records:
-        when = timestamp_of(text_at(raw, f"attributes.{cursor}") or "")[0] if cursor and parent.rows is None else None
+        date = text_at(raw, f"attributes.{cursor}") if cursor and parent.rows is None else None
+        when = timestamp_of(date or "")[0]
         if when is not None and any(window.start <= when < window.end for window in surplus):
             continue
         if any(text_at(raw, path) in values for path, values in parent.childless.items()):
@@ -53,11 +70,41 @@ def parents(
         parent_id = text_at(raw, "id")
         if not parent_id:
             raise ContractViolation("a parent record has no id, so its children cannot be requested")
-        ids_and_contexts.append((parent_id, {name: text_at(raw, path) for name, path in parent.context.items()}))
-    return ids_and_contexts
+        context = {name: text_at(raw, path) for name, path in parent.context.items()}
+        found.append(ParentRecord(parent_id, context, date if _is_settled(raw, parent.settled, index) else None))
+    return found
 
 
-def named_ids(page: bytes) -> list[tuple[str, str]]:
-    """Name and id of each record of a page that has both."""
-    pairs = [(text_at(raw, "attributes.name"), text_at(raw, "id")) for raw in decode_whole(decode_list, page).data]
-    return [(name, identity) for name, identity in pairs if name is not None and identity is not None]
+def _is_settled(raw: Raw, settled: tuple[str, str] | None, index: Index) -> bool:
+    """Whether all values at the path of `Parent.settled` are the one that it names."""
+    if settled is None:
+        return False
+    path, wanted = settled
+    if not path.startswith("included."):
+        return text_at(raw, path) == wanted
+    relationship, _, inner = path.removeprefix("included.").partition("[].")
+    refs = refs_of((object_of((object_of(raw) or {}).get("relationships")) or {}).get(relationship)) or []
+    return bool(refs) and all(text_at(index.get((ref.type, ref.id)), inner) == wanted for ref in refs)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRecord:
+    """A record that is looked up by its name, which several may share.
+
+    Attributes:
+        integration: name of the integration that it belongs to; empty where it has none.
+    """
+
+    id: str
+    name: str
+    integration: str
+
+
+def named_records(page: bytes) -> list[NamedRecord]:
+    """The records of a page that have a name and an id."""
+    found = []
+    for raw in decode_whole(decode_list, page).data:
+        name, identity = text_at(raw, "attributes.name"), text_at(raw, "id")
+        if name is not None and identity is not None:
+            found.append(NamedRecord(identity, name, text_at(raw, "attributes.integration.name") or ""))
+    return found

@@ -39,6 +39,7 @@ class Chain:
         request: the first request.
         room: waited on while enough of its pages wait to be decoded.
         parent: the chain whose records are the parents of what this one reads.
+        settled: date of the parent record, if nothing will be added to it until that changes.
         window: what is still to be read. An idle thread may take its later half away.
         progress: greatest cursor value decoded so far.
         page_start: least cursor value of the page decoded last. The time from there to `progress` is the span of a page.
@@ -57,6 +58,7 @@ class Chain:
     request: Request
     room: threading.Condition
     parent: Chain | None = None
+    settled: str | None = None
     progress: datetime | None = None
     page_start: datetime | None = None
     page_end: datetime | None = None

@@ -39,6 +39,7 @@ from .page_cache import PageCache
 from .progress import Progress, ReadOutcome
 from .stream import Stream
 from .tuning import DEFAULT, Tuning
+from .vanished import Vanished
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class Engine:
     Attributes:
         account: what is known of the account itself.
         metrics: the account's metrics.
+        lookups: records that are looked up for the pages of some reports.
         handles: report -> its handle, of all that were started.
     """
 
@@ -67,8 +69,9 @@ class Engine:
         self._stop = threading.Event()
         self._client = Client(settings, Governor(self.clock, settings.max_wait_s, self._stop))
         self._page_cache = PageCache()
-        self._lookups = Lookups(self._client)
         self._new_fields = NewFields()
+        self._vanished = Vanished(self._client, settings.revision)
+        self.lookups = Lookups(self._client, self._vanished)
         self.account = Account(self._client, settings.revision)
         self.metrics = Metrics(self._client, settings.revision)
         self.handles: dict[str, Handle] = {}
@@ -275,7 +278,7 @@ class Engine:
             try:
                 page = self._page_cache.get(path, partial(self._get, stream, chain, path, asked))
             except RequestRejected as error:
-                if stream.absent(chain, error):
+                if stream.absent(chain, error) or self._orphaned(stream, chain, error):
                     break
                 raise
             body = self._looked_up(stream, chain, page.body)
@@ -310,6 +313,13 @@ class Engine:
         rate = stream.report.rate if endpoint is stream.endpoint else endpoint.rate
         return self._client.get(path, endpoint, rate, stream.traffic, body)
 
+    def _orphaned(self, stream: Stream, chain: Chain, error: RequestRejected) -> bool:
+        """Whether a refusal means that the parent vanished after it was listed."""
+        request = chain.request
+        if request.parent_id is None:
+            return False
+        return self._vanished.explains(error, request.endpoint, request.parent_id, stream.traffic)
+
     def _looked_up(self, stream: Stream, chain: Chain, body: bytes) -> bytes | None:
         """A page with what its report looks up for it; None where the chain is not to be followed any further."""
         lookup = stream.report.lookup
@@ -317,7 +327,7 @@ class Engine:
             return body
         readers = sum(other.report.lookup == lookup for other in self._streams)
         given_up = partial(self._ends, stream, chain)
-        return self._lookups.joined(body, lookup.endpoint, lookup.parents.type, readers, stream.traffic, given_up)
+        return self.lookups.joined(body, lookup, readers, stream.traffic, given_up)
 
     def _decode(self) -> None:
         while True:
@@ -381,6 +391,11 @@ class Handle:
         return self._stream.failed
 
     @property
+    def left_out(self) -> KlaviyoError | None:
+        """See `Stream.left_out`."""
+        return self._stream.left_out
+
+    @property
     def error(self) -> KlaviyoError | None:
         """What went wrong first."""
         return self._stream.errors[0][1] if self._stream.errors else None
@@ -389,6 +404,12 @@ class Handle:
     def requests(self) -> int:
         """How many requests were sent for it and for those that it shares them with."""
         return self._stream.traffic.requests
+
+    @property
+    def childless(self) -> dict[str, str]:
+        """See `Stream.childless`."""
+        with self._stream.lock:
+            return dict(self._stream.childless)
 
     def take(self, *, last: bool, append: bool = False) -> Taken:
         """What can be loaded now.
@@ -438,6 +459,7 @@ class Handle:
                 seconds=ended_s - stream.started_s,
                 error=self.error,
                 failed=stream.failed,
+                left_out=stream.left_out is not None,
                 missing=stream.missing(),
                 misfits=self.output.misfits,
                 new_fields=self.output.new_fields,

@@ -45,6 +45,7 @@ class ReadOutcome:
         seconds: how long reading took.
         error: what ended the report, or made it skip a window.
         failed: it ended before its end.
+        left_out: Klaviyo does not filter events by its metric, which a pattern chose.
         missing: what of its windows was not read.
         misfits: path -> values that went to `_extra`, since they do not fit their column.
         new_fields: path -> values that went to `_extra`, since no column declares their field.
@@ -60,6 +61,7 @@ class ReadOutcome:
     seconds: float
     error: KlaviyoError | None
     failed: bool
+    left_out: bool
     missing: list[Window]
     misfits: Counter[str]
     new_fields: Counter[str]

@@ -5,9 +5,9 @@ No threads and no I/O here: the engine fetches and calls these methods, the lock
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import itemgetter
@@ -15,7 +15,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from ..decode.analytics import OBSERVED_AT, each_once
-from ..decode.parents import parents, records_span
+from ..decode.parents import ParentRecord, parents, records_span
 from ..decode.tables import Shaped, span, without
 from ..errors import KlaviyoError, RequestRejected, TransientError
 from ..http import query
@@ -25,9 +25,12 @@ from ..plan.plan import Plan
 from ..plan.streams import RequestStream
 from ..windows import BEGINNING, EVERYTHING, Window, intersection, subtract, union
 from .chain import Chain
+from .metrics import unfilterable
 from .output import Output
 from .tuning import Tuning
 from .uniqueness import Uniqueness
+
+log = logging.getLogger("klaviyo")
 
 
 class Stream(RequestStream):
@@ -45,8 +48,10 @@ class Stream(RequestStream):
         finished: key of a variant -> windows that are read.
         deferred: what the daily quota leaves to later runs.
         skipped: windows that failed, of a report with `advance_on_failure`.
+        childless: parents without a child -> their date, of those that are not asked again before it changes.
         errors: (window, error) of each failure.
         failed: a window failed for good.
+        left_out: why nothing is read, although nothing failed: a pattern chose a metric by which Klaviyo does not filter.
         broken_at: start of the first window that failed. Nothing from there on is read; what lies before is.
         broken: chains that are given up.
     """
@@ -64,8 +69,10 @@ class Stream(RequestStream):
         self.finished: dict[tuple[str, str], list[Window]] = {}
         self.deferred: list[Window] = []
         self.skipped: list[Window] = []
+        self.childless: dict[str, str] = {}
         self.errors: list[tuple[Window, KlaviyoError]] = []
         self.failed = False
+        self.left_out: KlaviyoError | None = None
         self.broken_at: datetime | None = None
         self.broken: list[Chain] = []
         self.started_s = 0.0
@@ -142,9 +149,13 @@ class Stream(RequestStream):
     # --- what a page adds
 
     def absent(self, chain: Chain, error: RequestRejected) -> bool:
-        """Whether a refusal means that one parent has no such child."""
+        """Whether a refusal means that one parent has no such child. If it will never have one, that is noted."""
         parent = chain.request.endpoint.parent
-        return error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok
+        absent = error.status == 404 and chain.parent is not None and parent is not None and parent.absent_ok
+        if absent and chain.settled is not None and chain.request.parent_id is not None:
+            with self.lock:
+                self.childless[chain.request.parent_id] = chain.settled
+        return absent
 
     def take(self, chain: Chain, body: bytes, now: datetime) -> None:
         """Decode a page into the rows of every output, or into chains for the children of its records.
@@ -259,20 +270,22 @@ class Stream(RequestStream):
             if self.given_up(chain):
                 return
             self._ask_again(chain, high)
-            for parent_id, context in found:
-                below = self._children(chain, parent_id, context)
+            for record in found:
+                if record.settled is not None and self.plan.childless.get(record.id) == record.settled:
+                    continue
+                below = self._children(chain, record)
                 self.pending.extend(below)
                 chain.children += len(below)
             self.idle.notify_all()
 
-    def _children(self, parent: Chain, parent_id: str, context: Mapping[str, str | None]) -> list[Chain]:
+    def _children(self, parent: Chain, record: ParentRecord) -> list[Chain]:
         """The chains of one parent record's children. They have its window where nothing above them has a date."""
         above = parent.request
         window = EVERYTHING if self.report.lineage.index(above.endpoint) >= self._dated else parent.window
         endpoint = self.report.below(above.endpoint)
-        known = {**above.context, **context}
-        requests = [self.request(endpoint, window, variant, parent_id, known) for variant in endpoint.variants]
-        return [Chain(request, threading.Condition(self.lock), parent) for request in requests]
+        known = {**above.context, **record.context}
+        requests = [self.request(endpoint, window, variant, record.id, known) for variant in endpoint.variants]
+        return [Chain(request, threading.Condition(self.lock), parent, record.settled) for request in requests]
 
     # --- what ends
 
@@ -304,7 +317,16 @@ class Stream(RequestStream):
 
         Earlier windows are still read, so that the next run has less to do. Call with the lock.
         """
-        top = chain.top
+        if self.left_out is not None:
+            return
+        top, no_filter = chain.top, unfilterable(self.report, error)
+        if no_filter is not None and self.report.event_metric is not None and self.report.event_metric.by_pattern:
+            log.warning("%s", no_filter)
+            self.left_out = no_filter
+            self._give_up(BEGINNING)
+            self.ended_s = now_s
+            return
+        error = no_filter or error
         self.errors.append((top.window, error))
         of_the_window = isinstance(error, TransientError | RequestRejected)
         if self.settings.advance_on_failure and of_the_window and not self.plan.whole:
@@ -313,14 +335,17 @@ class Stream(RequestStream):
             chain.fetched, chain.undecoded, chain.children = True, 0, 0
             self.settle(chain, now_s)
             return
-        # An analytics query that Klaviyo refuses is refused for every period.
-        refused = chain.request.body is not None and not isinstance(error, TransientError)
+        # An analytics query or a metric that Klaviyo refuses is refused for every period.
+        refused = no_filter is not None or (chain.request.body is not None and not isinstance(error, TransientError))
         self.break_at(BEGINNING if self.plan.whole or refused else top.window.start)
         self.ended_s = now_s
 
     def break_at(self, start: datetime) -> None:
-        """Read no window that starts there or later. Call with the lock."""
+        """Read no window that starts there or later, since that one failed. Call with the lock."""
         self.failed = True
+        self._give_up(start)
+
+    def _give_up(self, start: datetime) -> None:
         self.broken_at = min(start, self.broken_at or start)
         self.pending = deque(chain for chain in self.pending if not self.given_up(chain))
         self.broken += [chain for chain in self.active if self.given_up(chain)]

@@ -199,8 +199,8 @@ class Client:
         return Page(body, _path_of(link) if link else None)
 
     def _error(self, status: int, body: bytes, endpoint: Endpoint, headers: Mapping[str, str]) -> KlaviyoError:
-        code, detail = _explanation(body)
-        detail = self._clean(detail)
+        explained = _explanation(body)
+        detail = self._clean(explained.detail)
         reason = f": {detail}" if detail else ""
         if status in _TEMPORARY:
             # Only some of them say when to come back.
@@ -220,7 +220,11 @@ class Client:
                 error.args = (f"{error} (needs {', '.join(endpoint.scopes)})",)
             return error
         return RequestRejected(
-            f"Klaviyo refused {endpoint.path} ({status}){reason}", status=status, code=code, detail=detail
+            f"Klaviyo refused {endpoint.path} ({status}){reason}",
+            status=status,
+            code=explained.code,
+            detail=detail,
+            parameter=explained.parameter,
         )
 
     def _clean(self, message: Any) -> str:
@@ -256,25 +260,44 @@ def _retry_after_s(value: str | None) -> float:
         return 60.0
 
 
+class _Source(msgspec.Struct):
+    parameter: str | None = None
+
+
 class _Error(msgspec.Struct):
     code: str | None = None
     title: str | None = None
     detail: str | None = None
+    source: _Source | None = None
 
 
 class _Errors(msgspec.Struct):
     errors: list[_Error] = []
 
 
-def _explanation(body: bytes) -> tuple[str, str]:
-    """Klaviyo's code and detail from the body of an error; empty where the body is something else."""
+@dataclass(frozen=True, slots=True)
+class _Explanation:
+    """What the body of an error says; empty where it says nothing.
+
+    Attributes:
+        code, detail: Klaviyo's own words.
+        parameter: the query parameter that Klaviyo objects to.
+    """
+
+    code: str = ""
+    detail: str = ""
+    parameter: str = ""
+
+
+def _explanation(body: bytes) -> _Explanation:
     try:
         errors = msgspec.json.decode(body, type=_Errors).errors
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return "", ""
+        return _Explanation()
     if not errors:
-        return "", ""
-    return errors[0].code or "", " / ".join(error.detail or error.title or "" for error in errors)
+        return _Explanation()
+    first, detail = errors[0], " / ".join(error.detail or error.title or "" for error in errors)
+    return _Explanation(first.code or "", detail, (first.source and first.source.parameter) or "")
 
 
 def _version() -> str:

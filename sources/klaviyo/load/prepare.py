@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -61,6 +61,7 @@ class Run:
             log.warning(notice)
         self._taken = {*reports(settings.revision), *settings.custom}
         self._engine = Engine(settings, self.clock, tuning)
+        self._revision = settings.revision
         # Report of a metric -> what is loaded of all events into the same table.
         self._inherited: dict[str, list[Window]] = {}
         self._plans: dict[str, Plan] = {}
@@ -76,6 +77,8 @@ class Run:
         Raises:
             KlaviyoError: a name that no metric has, or the metrics cannot be read; if errors are to be raised.
         """
+        if state.include_refused(pipeline_state, self._revision, self.began):
+            self._engine.lookups.one_by_one()
         known = state.known_metrics(pipeline_state)
         for name, selected in list(self.selected.items()):
             if selected.settings.metrics:
@@ -173,6 +176,11 @@ class Run:
             waiting, self._waiting = self._waiting, []
             if waiting:
                 self._engine.start(self._plans[name] for name in waiting)
+
+    def note(self, source_state: MutableMapping[str, Any]) -> None:
+        """Write into the state of the source what this run learned of Klaviyo."""
+        if self._engine.lookups.refused:
+            state.remember_include_refused(source_state, self._revision, self.began)
 
     def server_now(self) -> datetime:
         """What time it is at Klaviyo, aware UTC, as far as its answers have told."""

@@ -174,6 +174,10 @@ class _Writer:
         self._raise()
         if append:
             state.remember_appended(self._state, [*state.appended(self._state), *plan.windows])
+        if handle.left_out is not None:
+            # Neither a table nor coverage: what was loaded before stays, and the next run asks again.
+            handle.output.loaded = True
+            return
         if first:
             # The table exists, with all its columns, even if the account has no such records.
             yield self._empty()
@@ -200,7 +204,10 @@ class _Writer:
             yield None
         self._raise()
         spool = handle.output.spool
-        if handle.failed or spool is None:
+        if handle.left_out is not None and self._state:
+            # dlt would empty a table that is replaced by nothing. The run loop leaves such a resource out.
+            raise handle.left_out
+        if handle.failed or handle.left_out is not None or spool is None:
             return
         empty = True
         for table in map(standing, spool.tables()):
@@ -221,6 +228,8 @@ class _Writer:
     def _note(self) -> None:
         """Write into the state what the rows were asked for by."""
         report = self._plan.report
+        state.remember_childless(self._state, self._handle.childless)
+        self._run.note(dlt.current.source_state())
         if report.event_metric is not None:
             state.remember_metric(self._state, report.event_metric)
         if report.custom is not None and report.is_windowed:

@@ -52,6 +52,7 @@ class Outcome:
         new_fields: path -> values that went to `_extra`, since no column declares their field; a few at most.
         shared_with: the report whose requests filled this one too.
         deferred: what the daily quota leaves to later runs.
+        left_out: nothing was read, since Klaviyo does not filter events by its metric, which a pattern chose.
     """
 
     report: str
@@ -70,6 +71,7 @@ class Outcome:
     new_fields: Counter[str] = field(default_factory=Counter)
     shared_with: str | None = None
     deferred: list[Window] = field(default_factory=list)
+    left_out: bool = False
 
 
 def run(
@@ -194,7 +196,10 @@ class _Loop:
             complete = [
                 handle.plan.report.name
                 for handle in left
-                if handle.plan.whole and ended[handle.plan.report.name] and not handle.failed
+                if handle.plan.whole
+                and ended[handle.plan.report.name]
+                and not handle.failed
+                and handle.left_out is None
             ]
             windowed = [handle.plan.report.name for handle in left if not handle.plan.whole]
             buffered_rows, waited_s = reading.buffered_rows, clock.monotonic() - waited_since_s
@@ -253,9 +258,10 @@ class _Loop:
             high_water=mark,
             error=read.error,
             failed_windows=read.missing,
-            loaded=read.loaded and not read.failed,
+            loaded=(read.loaded or read.left_out) and not read.failed,
             misfits=read.misfits,
             new_fields=read.new_fields,
             shared_with=read.shared_with,
             deferred=read.deferred,
+            left_out=read.left_out,
         )

@@ -45,7 +45,7 @@ def chosen(
         matching = {pattern for pattern in patterns if any(matches(pattern, other) for other in names)}
         if matching:
             matched |= matching
-            metrics[metric_id] = EventMetric(metric_id, names)
+            metrics[metric_id] = EventMetric(metric_id, names, all("*" in pattern for pattern in matching))
     tables = {metric_id: name for metric_id, (name, _) in kept.items()}
     tables |= _tables(prefix, [metric for metric in metrics.values() if metric.id not in kept], {*taken, *known})
     made = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import Enum
 from typing import Any
@@ -89,6 +89,8 @@ class Plan:
         covered: what is loaded and not read again.
         whole: loaded as a whole, once all of it is read.
         append: the table has no row of these windows and will get none from elsewhere: the rows may be appended.
+        childless: parents that were found to have no child -> their date at that time. They are not asked again while
+            they have it.
     """
 
     report: Report
@@ -97,6 +99,7 @@ class Plan:
     covered: Sequence[Window]
     whole: bool
     append: bool = False
+    childless: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def loaded_by(self) -> str:
@@ -217,7 +220,9 @@ def plan_again(
     if differs(report, resource_state) and not anew:
         # The definition changed without a planned replace: re-read and merge.
         loaded = []
-    return plan_report(report, settings, loaded, anew=anew)
+    planned = plan_report(report, settings, loaded, anew=anew)
+    # Whoever asks for a period again wants to have it asked for.
+    return planned if settings.reread else replace(planned, childless=state.childless(resource_state))
 
 
 def _trusted(stored: Sequence[Window], now: datetime) -> list[Window]:

@@ -6,7 +6,7 @@ The only store is dlt's state, which dlt commits together with the rows and rest
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..catalog.model import AnalyticsQuery, EventMetric
@@ -24,6 +24,15 @@ _SPENT = "spent"
 _METRIC = "metric"
 _FINGERPRINT = "fingerprint"
 _APPENDED = "appended"
+_CHILDLESS = "childless"
+# Keys in the state of the source.
+_REFUSED_INCLUDE = "refused_include"
+
+#: After this time a refused include is tried again.
+_REFUSED_FOR = timedelta(days=30)
+
+#: The most parents without a child that are remembered, those of the latest date.
+_MOST_CHILDLESS = 5000
 
 
 def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
@@ -74,10 +83,11 @@ def of_report(pipeline_state: Mapping[str, Any], report: str) -> Mapping[str, An
 
 
 def _resources(pipeline_state: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    node: Any = pipeline_state
-    for key in ("sources", SOURCE, "resources"):
-        node = node.get(key) or {}
-    return node  # type: ignore[no-any-return]
+    return _source(pipeline_state).get("resources") or {}
+
+
+def _source(pipeline_state: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (pipeline_state.get("sources") or {}).get(SOURCE) or {}
 
 
 def known_metrics(pipeline_state: Mapping[str, Any]) -> dict[str, EventMetric]:
@@ -92,6 +102,32 @@ def known_metrics(pipeline_state: Mapping[str, Any]) -> dict[str, EventMetric]:
 def remember_metric(resource_state: MutableMapping[str, Any], metric: EventMetric) -> None:
     """Write the metric whose events a resource reads, so that it keeps its table when the metric is renamed."""
     resource_state[_METRIC] = {"id": metric.id, "names": list(metric.names)}
+
+
+def childless(resource_state: Mapping[str, Any]) -> dict[str, str]:
+    """Parents without a child -> their date when that was found."""
+    return dict(resource_state.get(_CHILDLESS) or {})
+
+
+def remember_childless(resource_state: MutableMapping[str, Any], found: Mapping[str, str]) -> None:
+    """Add parents without a child, and their date, to those that are remembered."""
+    known = childless(resource_state)
+    if not found.items() <= known.items():
+        latest = sorted({**known, **found}.items(), key=lambda item: item[::-1])[-_MOST_CHILDLESS:]
+        resource_state[_CHILDLESS] = dict(latest)
+
+
+def include_refused(pipeline_state: Mapping[str, Any], revision: str, now: datetime) -> bool:
+    """Whether Klaviyo refused to include variations in the list of messages, lately and under this revision."""
+    refusal = _source(pipeline_state).get(_REFUSED_INCLUDE)
+    if refusal is None or refusal["revision"] != revision:
+        return False
+    return now - datetime.fromisoformat(refusal["at"]) < _REFUSED_FOR
+
+
+def remember_include_refused(source_state: MutableMapping[str, Any], revision: str, now: datetime) -> None:
+    """Write such a refusal into the state of the source."""
+    source_state[_REFUSED_INCLUDE] = {"revision": revision, "at": now.isoformat()}
 
 
 def fingerprint(resource_state: Mapping[str, Any]) -> str | None:

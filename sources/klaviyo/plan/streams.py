@@ -66,6 +66,8 @@ class RequestStream:
             tuple(self.windows),
             self.settings.split_by,
             self.settings.advance_on_failure,
+            # Whether a metric that Klaviyo does not filter by is an error.
+            report.event_metric is not None and report.event_metric.by_pattern,
         )
 
     @property
