@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sources.klaviyo.errors import LeaseLost, PipelineBusy
+from sources.klaviyo.errors import ConfigError, LeaseLost, PipelineBusy
 from sources.klaviyo.load.lease import TABLE, Lease
 from sources.klaviyo.load.lock import Holder
 from sources.klaviyo.load.pipeline import open_pipeline
@@ -282,6 +282,15 @@ def test_of_ten_that_ask_at_once_one_has_it(journey: PostgresJourney) -> None:
         thread.join()
     assert len(busy) == 10
     assert busy.count(None) == 1
+
+
+def test_a_table_without_the_row_that_is_the_lock_keeps_nobody_apart_and_is_refused(journey: PostgresJourney) -> None:
+    assert lease("a", 300).take() is None
+    journey.sql(f"DELETE FROM klaviyo.{TABLE}")
+    with pytest.raises(ConfigError, match=r"_klaviyo_lease\" has lost the row that serves as a lock: drop this table"):
+        lease("b", 300).take()
+    journey.sql(f"DROP TABLE klaviyo.{TABLE}")
+    assert lease("b", 300).take() is None
 
 
 def test_a_machines_wrong_clock_does_not_matter(journey: PostgresJourney) -> None:

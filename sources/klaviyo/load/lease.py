@@ -20,7 +20,7 @@ from dlt.common.destination.exceptions import DestinationException, DestinationU
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
 
-from ..errors import LeaseLost, PipelineBusy
+from ..errors import ConfigError, LeaseLost, PipelineBusy
 from .lock import Holder
 
 log = logging.getLogger("klaviyo")
@@ -75,7 +75,11 @@ class Lease:
         self.last: Holder | None = None
 
     def take(self) -> PipelineBusy | None:
-        """Take it, if nobody has it; else who has it."""
+        """Take it, if nobody has it; else who has it.
+
+        Raises:
+            ConfigError: somebody deleted rows of the table.
+        """
         try:
             return self._take()
         except (DatabaseUndefinedRelation, DestinationUndefinedEntity):
@@ -176,7 +180,7 @@ class Lease:
             )
             found = {row[1]: row for row in rows or ()}
             if _LOCK not in found:
-                raise LeaseLost(f"{self._table} has lost the row that serves as a lock: drop this table and run again.")
+                raise ConfigError(f"{self._table} has lost the row that serves as a lock: drop this table.")
             now = found[_LOCK][0].astimezone(UTC)
             yield sql, _row(found[name][2:]) if name in found else None, now
 
