@@ -12,17 +12,40 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration.container import Container
 from dlt.common.destination.client import WithStagingDataset
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.storages.load_package import PackageStorage, ParsedLoadJobFileName
+from dlt.common.json import json
+from dlt.common.schema.utils import get_root_table
+from dlt.common.storages.load_package import (
+    LoadPackageStateInjectableContext,
+    PackageStorage,
+    ParsedLoadJobFileName,
+)
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
+from dlt.load.utils import get_completed_table_chain
+
+from .damage import rebuild_if_damaged
 
 log = logging.getLogger("klaviyo")
 
 
-def heal(working_dir: Path) -> None:
-    """Make a pipeline's working folder consistent. Call it before `dlt.pipeline`, which already reads the folder."""
+def heal(working_dir: Path) -> bool:
+    """Make a pipeline's working folder consistent. Call it before `dlt.pipeline`, which already reads the folder.
+
+    Returns:
+        Whether the folder was cleared, since files in it were damaged.
+    """
+    _tidy(working_dir)
+    if rebuild_if_damaged(working_dir):
+        return True
+    _save_schemas(working_dir)
+    return False
+
+
+def _tidy(working_dir: Path) -> None:
+    """Remove what a kill left half done."""
     normalize, load = working_dir / "normalize", working_dir / "load"
     # A schema that was only half saved: dlt takes the random name of the file for a schema, and every sync fails.
     for file in (working_dir / "schemas").glob("*"):
@@ -48,6 +71,20 @@ def heal(working_dir: Path) -> None:
             shutil.rmtree(package)
 
 
+def _save_schemas(working_dir: Path) -> None:
+    """Save the schemas of extracted packages. The kill hit extract between the package and the schema, and dlt would not
+    know the package's new tables."""
+    for package in sorted((working_dir / "normalize" / "extracted").glob("*")):
+        text = (package / PackageStorage.SCHEMA_FILE_NAME).read_text(encoding="utf-8")
+        schema = json.loads(text)
+        saved = working_dir / "schemas" / f"{schema['name']}.schema.json"
+        if (
+            saved.exists()
+            and json.loads(saved.read_text(encoding="utf-8"))["version_hash"] in schema["previous_hashes"]
+        ):
+            saved.write_text(text, encoding="utf-8")
+
+
 def recover(pipeline: dlt.Pipeline) -> None:
     """Load the pending packages of a killed run and restore the state from the destination. Call it before planning."""
     pipeline.sync_destination()
@@ -56,6 +93,7 @@ def recover(pipeline: dlt.Pipeline) -> None:
     log.info("an earlier run was interrupted; loading what it left behind")
     while pipeline.has_pending_data:
         purge(pipeline)
+        write_statements_anew(pipeline)
         pipeline.run()
     # If the kill came between the commit and the local state, the package just loaded has the newer state.
     pipeline.sync_destination()
@@ -95,6 +133,41 @@ def purge(pipeline: dlt.Pipeline) -> None:
                 packages.clear_pending_transition(load_id, other.file_name())
                 if state == "completed_jobs":
                     packages._move_job(load_id, "completed_jobs", "new_jobs", other.file_name())
+
+
+def write_statements_anew(pipeline: dlt.Pipeline) -> None:
+    """Write the statements of pending packages anew that merge or replace a table.
+
+    Of all files in a package, only these do not show when they are cut off. A merge without its second statement would
+    delete rows and insert none.
+    """
+    storage = pipeline._get_load_storage()
+    packages = storage.normalized_packages
+    for load_id in pipeline.list_normalized_load_packages():
+        schema = packages.load_schema(load_id)
+        jobs = packages.list_all_jobs_with_states(load_id)
+        for state, job in jobs:
+            name = job.file_name()
+            waits = state in ("new_jobs", "started_jobs") and packages.load_pending_transition(load_id, name) is None
+            if job.file_format != "sql" or not waits:
+                continue
+            file = Path(packages.storage.make_full_path(packages.get_job_file_path(load_id, state, name)))
+            chain = get_completed_table_chain(schema, jobs, get_root_table(schema.tables, job.table_name))
+            if chain is None:
+                # A job of data is still to be completed. dlt makes the statements then.
+                file.unlink()
+                continue
+            names = [str(table["name"]) for table in chain]
+            loading = LoadPackageStateInjectableContext(storage=packages, load_id=load_id)
+            with pipeline._get_destination_clients(schema)[0] as client, Container().injectable_context(loading):
+                prepared = [client.prepare_load_table(name) for name in names]
+                completed = [
+                    packages.job_to_job_info(load_id, "completed_jobs", other)
+                    for place, other in jobs
+                    if place == "completed_jobs" and other.table_name in names
+                ]
+                for made in client.create_table_chain_completed_followup_jobs(prepared, completed):
+                    shutil.move(made.new_file_path(), file)
 
 
 def _delete(sql: SqlClientBase[Any], table_name: str, load_id: str) -> None:

@@ -62,7 +62,11 @@ def _check(pipeline: dlt.Pipeline) -> None:
 
 def _mend(pipeline: dlt.Pipeline) -> None:
     """Repair what a kill left in the working folder, which the pipeline has read already."""
-    heal(Path(pipeline.working_dir))
+    if heal(Path(pipeline.working_dir)):
+        first_folder = pipeline.get_local_state_val("initial_cwd")
+        pipeline.drop()
+        # dlt looks there for a DuckDB file that was named without its folder.
+        pipeline.set_local_state_val("initial_cwd", first_folder)
     # Lists the schemas anew: a file that was saved by half was taken for one, and every sync would look for it.
     with pipeline.managed_state():
         pass
