@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import logging
 import shutil
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dlt.common.json import json
 from dlt.common.schema.utils import verify_schema_hash
+from dlt.common.storages.file_storage import FileStorage
 from dlt.common.storages.load_package import PackageStorage
 from dlt.common.storages.versioned_storage import VersionedStorage
 from dlt.common.versioned_state import json_decode_state, json_encode_state
@@ -34,6 +34,7 @@ from dlt.pipeline.state_sync import (
     generate_pipeline_state_version_hash,
 )
 
+from ..clock import SystemClock
 from ..plan.state import SOURCE
 
 log = logging.getLogger("klaviyo")
@@ -63,7 +64,7 @@ def rebuild_if_damaged(working_dir: Path) -> bool:
     if all(map(_is_ours, _pending(working_dir))):
         shutil.rmtree(working_dir)
     else:
-        aside = working_dir.with_name(f"{working_dir.name}.damaged-{int(time.time())}")
+        aside = working_dir.with_name(f"{working_dir.name}.damaged-{SystemClock().now():%Y%m%dT%H%M%S}")
         working_dir.rename(aside)
         kept = f"; load packages of another source were not loaded and are kept in {aside}"
     if local:
@@ -161,10 +162,8 @@ def _reader(path: Path) -> Callable[[Path], Any]:
     return _read_text
 
 
-def _read_version(path: Path) -> None:
-    from semver import Version
-
-    Version.parse(path.read_text(encoding="utf-8"))
+def _read_version(path: Path) -> object:
+    return VersionedStorage(FileStorage(str(path.parent))).version
 
 
 def _read_json(path: Path) -> dict[str, Any]:

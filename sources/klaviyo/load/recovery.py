@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration import inject_section
 from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.config_section_context import ConfigSectionContext
 from dlt.common.destination.client import WithStagingDataset
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.json import json
@@ -29,6 +31,9 @@ from dlt.load.utils import get_completed_table_chain
 from .damage import rebuild_if_damaged
 
 log = logging.getLogger("klaviyo")
+
+#: Load packages that are loaded and still there for `dlt pipeline NAME load-package`.
+KEPT_PACKAGES = 20
 
 
 def heal(working_dir: Path) -> bool:
@@ -168,6 +173,25 @@ def write_statements_anew(pipeline: dlt.Pipeline) -> None:
                 ]
                 for made in client.create_table_chain_completed_followup_jobs(prepared, completed):
                     shutil.move(made.new_file_path(), file)
+
+
+def forget_old_packages(pipeline: dlt.Pipeline) -> None:
+    """Remove what dlt keeps of load packages that are loaded, except of the newest ones.
+
+    dlt keeps the schema and a few small files of each package for ever: about 150 kB a run, more than a gigabyte a year
+    at one run an hour. Packages with failed jobs stay, as they do with dlt's `load.delete_completed_jobs`. Where the
+    user has switched that off, all stay.
+    """
+    # As dlt itself does for each step, for settings with the pipeline's name in front.
+    with inject_section(ConfigSectionContext(pipeline_name=pipeline.pipeline_name)):
+        storage = pipeline._get_load_storage()
+    if not storage.config.delete_completed_jobs:
+        return
+    for load_id in storage.list_loaded_packages()[:-KEPT_PACKAGES]:
+        # A kill may have hit while a package was removed, so a part of it may be missing.
+        failed = Path(storage.storage.make_full_path(storage.get_loaded_package_path(load_id)), "failed_jobs")
+        if not any(failed.glob("*")):
+            storage.delete_loaded_package(load_id)
 
 
 def _delete(sql: SqlClientBase[Any], table_name: str, load_id: str) -> None:

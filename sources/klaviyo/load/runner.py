@@ -24,7 +24,7 @@ from ..windows import BEGINNING, Window, high_water
 from . import dlt_compat, duckdb
 from .package import Package
 from .prepare import Run
-from .recovery import recover
+from .recovery import forget_old_packages, recover
 from .source import source_of
 
 log = logging.getLogger("klaviyo")
@@ -120,6 +120,7 @@ class _Loop:
             while names := self._next_package():
                 self._package.begin()
                 self._pipeline.run(source_of(reading, names, self._package))
+                forget_old_packages(self._pipeline)
             stored = self._pipeline.state
             outcomes = [self._refusal(name) for name in reading.refused]
             outcomes += [self._outcome(name, stored) for name in reading.selected]
