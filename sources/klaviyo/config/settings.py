@@ -111,6 +111,14 @@ ACCOUNT_SETTINGS = _by_name(
         300.0,
         parse.seconds(_SECONDS_OR_NONE, zero=True),
     ),
+    Setting(
+        "private_files",
+        _SWITCH,
+        "Only the user who runs may read new files: the DuckDB file and dlt's working folder. For `run` and `sync`; "
+        "files that exist keep their modes. No effect on Windows.",
+        True,
+        parse.flag,
+    ),
 )
 #: Settings of every report, for all of them or for one.
 REPORT_SETTINGS = _by_name(
@@ -282,5 +290,6 @@ class Settings:
     revision: str
     request_timeout_s: float
     max_wait_s: float
+    private_files: bool
     reports: Mapping[str, ReportSettings]
     custom: Mapping[str, Report] = field(default_factory=dict)

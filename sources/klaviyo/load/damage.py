@@ -60,7 +60,7 @@ def rebuild_if_damaged(working_dir: Path) -> bool:
     if not damaged:
         return False
     names = ", ".join(damaged[:3]) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
-    local, kept = _local_state(working_dir), ""
+    local, kept, mode = _local_state(working_dir), "", working_dir.stat().st_mode
     if all(map(_is_ours, _pending(working_dir))):
         shutil.rmtree(working_dir)
     else:
@@ -69,6 +69,7 @@ def rebuild_if_damaged(working_dir: Path) -> bool:
         kept = f"; load packages of another source were not loaded and are kept in {aside}"
     if local:
         working_dir.mkdir()
+        working_dir.chmod(mode)
         state = default_pipeline_state()
         state["_local"].update(local)  # type: ignore[typeddict-item]
         (working_dir / _STATE).write_text(json_encode_state(state), encoding="utf-8")

@@ -88,7 +88,7 @@ def run(
         ConfigError: the installed dlt is not one that this package knows.
     """
     with dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None):
-        duckdb.prepare(pipeline)
+        duckdb.prepare(pipeline, private=settings.private_files)
         recover(pipeline)
         return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning).run(on_progress)
 

@@ -12,6 +12,7 @@ import dlt
 from ..errors import ConfigError
 from .destination import DEFAULT_DESTINATION, in_one_transaction
 from .duckdb import duckdb_file
+from .local_files import close_new_folder
 from .pipeline import load_settings
 from .recovery import heal
 from .runner import Outcome, run
@@ -41,6 +42,8 @@ def sync(pipeline: dlt.Pipeline, **settings: Any) -> list[Outcome]:
     _check(pipeline)
     chosen = load_settings(pipeline.pipeline_name, settings, "the call of sync()")
     _mend(pipeline)
+    if chosen.private_files:
+        close_new_folder(pipeline)
     _set_destination(pipeline)
     with _signals_end_the_run(pipeline):
         return run(pipeline, chosen)
