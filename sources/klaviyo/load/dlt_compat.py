@@ -55,7 +55,7 @@ def without_telemetry(pipeline_name: str) -> Iterator[None]:
     if unset:
         os.environ[_TELEMETRY] = "false"
     try:
-        if unset and _is_set("dlthub_telemetry", pipeline_name, "runtime", without=_TELEMETRY):
+        if unset and is_set("dlthub_telemetry", pipeline_name, "runtime", without=_TELEMETRY):
             del os.environ[_TELEMETRY]
             configured = resolve_configuration(RuntimeConfiguration())
             if configured.dlthub_telemetry:
@@ -100,11 +100,11 @@ def _scoped(pipeline_name: str, settings: Mapping[tuple[str, ...], str]) -> dict
     return {
         EnvironProvider.get_key_name(key, pipeline_name, *sections): value
         for (*sections, key), value in settings.items()
-        if not _is_set(key, pipeline_name, *sections)
+        if not is_set(key, pipeline_name, *sections)
     }
 
 
-def _is_set(key: str, pipeline_name: str, *sections: str, without: str = "") -> bool:
+def is_set(key: str, pipeline_name: str, *sections: str, without: str = "") -> bool:
     """Whether the user set a value, for this pipeline or for all.
 
     Args:

@@ -26,6 +26,7 @@ from .package import Package
 from .prepare import Run
 from .recovery import forget_old_packages, recover
 from .source import source_of
+from .staging import Staging
 
 log = logging.getLogger("klaviyo")
 
@@ -89,20 +90,30 @@ def run(
     """
     with dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None):
         duckdb.prepare(pipeline, private=settings.private_files)
+        staging = Staging(pipeline)
         recover(pipeline)
-        return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning).run(on_progress)
+        outcomes = _Loop(pipeline, settings, clock, stop or threading.Event(), tuning, staging).run(on_progress)
+        staging.empty()
+        return outcomes
 
 
 class _Loop:
     """One run of the loop."""
 
     def __init__(
-        self, pipeline: dlt.Pipeline, settings: Settings, clock: Clock | None, stop: threading.Event, tuning: Tuning
+        self,
+        pipeline: dlt.Pipeline,
+        settings: Settings,
+        clock: Clock | None,
+        stop: threading.Event,
+        tuning: Tuning,
+        staging: Staging,
     ) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._stop = stop
         self._tuning = tuning
+        self._staging = staging
         self._reading = Run(settings, clock=clock, tuning=tuning, raise_errors=False)
         self._package = Package(self._reading.clock, tuning.package_rows, tuning.package_s)
         #: The last package is under way, since the run is to end early.
@@ -119,7 +130,8 @@ class _Loop:
         try:
             while names := self._next_package():
                 self._package.begin()
-                self._pipeline.run(source_of(reading, names, self._package))
+                self._staging.begin()
+                self._staging.loaded(self._pipeline.run(source_of(reading, names, self._package)))
                 forget_old_packages(self._pipeline)
             stored = self._pipeline.state
             outcomes = [self._refusal(name) for name in reading.refused]
