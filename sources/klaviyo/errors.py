@@ -7,6 +7,7 @@ KlaviyoError
 ├─ RateLimited            wait `retry_after_s`
 │  └─ DailyQuotaExhausted stop, resume tomorrow
 ├─ TransientError         retries spent: run again
+├─ StorageError           make room, or give the right to write
 └─ ContractViolation      the data differs from the declared columns
 """
 
@@ -104,6 +105,15 @@ class TransientError(KlaviyoError):
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class StorageError(KlaviyoError):
+    """A file or folder of this machine cannot be written."""
+
+    advice = (
+        "Make room, or give this user the right to write there; or choose another place (--pipelines-dir, DLT_DATA_DIR, "
+        "[destination]). A run goes on from the last load package that was committed."
+    )
 
 
 class ContractViolation(KlaviyoError):

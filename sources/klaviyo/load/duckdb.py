@@ -23,6 +23,7 @@ from dlt.destinations.impl.duckdb.factory import DuckDbTypeMapper
 from ..plan.plan import Plan
 from ..plan.state import SOURCE
 from ..windows import Window, intersection, union
+from .local_files import check_file
 
 #: The first version of DuckDB that reads zstd, and the number of its storage format in the header of a file.
 _VERSION = "v1.2.0"
@@ -60,10 +61,14 @@ def prepare(pipeline: dlt.Pipeline, *, private: bool = True) -> None:
 
     Args:
         private: nobody else may read the new file.
+
+    Raises:
+        StorageError: the file cannot be written.
     """
     path, destination = duckdb_file(pipeline), pipeline.destination
     if path is None or destination is None:
         return
+    check_file(path)
     if not path.exists():
         _create(path, private)
     if _packs(path):

@@ -17,6 +17,7 @@ from ..config import providers
 from ..config.build import settings_from
 from ..config.settings import Settings
 from .destination import DEFAULT_DESTINATION, in_one_transaction
+from .local_files import check_folder
 from .recovery import heal
 
 
@@ -44,8 +45,13 @@ def open_pipeline(
         name: of the pipeline; one pipeline an account.
         destination: dlt's name of a destination; default what `[pipelines.<name>]` says, else DuckDB.
         dataset: default what the configuration says, else the pipeline's name.
+
+    Raises:
+        StorageError: the working folder cannot be written.
     """
-    heal(Path(pipelines_dir or get_dlt_pipelines_dir()) / name)
+    working_dir = Path(pipelines_dir or get_dlt_pipelines_dir()) / name
+    check_folder(working_dir)
+    heal(working_dir)
     configured = resolve_configuration(PipelineConfiguration(pipeline_name=name), sections=("pipelines", name))
     chosen = _destination(
         destination or configured.destination_type, configured.destination_name if not destination else None
