@@ -40,7 +40,7 @@ class Fault:
         """Whether a request matches: by path template or prefix of the path, and by the parameters of the fault."""
         if template != self.path and not path.startswith(self.path):
             return False
-        return all(value in query.get(name, "") for name, value in self.query.items())
+        return all(name in query and value in query[name] for name, value in self.query.items())
 
 
 @dataclass

@@ -9,6 +9,7 @@ KlaviyoError
 ├─ TransientError         retries spent: run again
 ├─ PipelineBusy           another run has the pipeline: wait for it
 │  └─ LeaseLost           another run took over: run again when it has ended
+├─ StorageError           make room, or give the right to write
 └─ ContractViolation      the data differs from the declared columns
 """
 
@@ -123,6 +124,15 @@ class LeaseLost(PipelineBusy):
     by then is not loaded. Happens when a machine is suspended, or cut off from the destination."""
 
     advice = "Run again when the other run has ended; it goes on from the last load package that was committed."
+
+
+class StorageError(KlaviyoError):
+    """A file or folder of this machine cannot be written."""
+
+    advice = (
+        "Make room, or give this user the right to write there; or choose another place (--pipelines-dir, DLT_DATA_DIR, "
+        "[destination]). A run goes on from the last load package that was committed."
+    )
 
 
 class ContractViolation(KlaviyoError):

@@ -60,6 +60,11 @@ def test_every_default_report_loads_and_a_second_run_changes_nothing(
             assert [(outcome.report, str(outcome.error)) for outcome in outcomes if not outcome.loaded] == []
             tables = {o.report: ask(tmp_path, f"select count(*) from {o.report}")[0][0] for o in outcomes}
             counts.append(tables)
+            # The copies that merges and replaces went through are gone.
+            copies = {
+                o.report: ask(tmp_path, f"select count(*) from klaviyo_staging.{o.report}")[0][0] for o in outcomes
+            }
+            assert set(copies.values()) == {0}
     assert counts[0] == counts[1]
     # A run reads up to a minute before it starts.
     ids = [row[0] for row in ask(tmp_path, "select id from events")]

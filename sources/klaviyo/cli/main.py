@@ -32,9 +32,12 @@ def execute(command: str, pipeline_name: str | None, args: argparse.Namespace, *
     verbose = debug or bool(getattr(args, "verbosity", 0))
     try:
         name = _checked_name(pipeline_name, command)
-        if command == "reports":
-            return _reports(name, args)
-        return {"run": _run, "plan": _plan, "check": _check}[command](name, args, verbose)
+        from ..load.dlt_compat import without_telemetry
+
+        with without_telemetry(name):
+            if command == "reports":
+                return _reports(name, args)
+            return {"run": _run, "plan": _plan, "check": _check}[command](name, args, verbose)
     except BrokenPipeError:
         # The reader of the output has ended (`| head`). Without this, Python would print an error when it flushes
         # stdout.
@@ -98,6 +101,7 @@ def _custom_reports(name: str) -> Mapping[str, Report]:
 
 def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from ..config import providers
+    from ..load.local_files import only_for_this_user
     from ..load.pipeline import open_pipeline
     from ..load.stored_state import current_plans
     from ..plan.estimate import cost_of
@@ -108,7 +112,7 @@ def _plan(name: str, args: argparse.Namespace, verbose: bool) -> int:
     configured = providers.configured(name)
     with account(name, args, configured.values) as (working_name, flags):
         settings = _settings(configured, args, flags)
-        with logs(verbose):
+        with logs(verbose), only_for_this_user(settings.private_files):
             pipeline = open_pipeline(working_name, *_place(args))
             cost = cost_of(current_plans(pipeline, settings))
     if _is(args, "json"):
@@ -142,6 +146,7 @@ def _check(name: str, args: argparse.Namespace, verbose: bool) -> int:
 def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
     from ..config import providers
     from ..errors import LeaseLost, PipelineBusy
+    from ..load.local_files import only_for_this_user
     from ..load.pipeline import open_pipeline
     from ..load.runner import run
     from ..load.turn import Turn
@@ -154,7 +159,8 @@ def _run(name: str, args: argparse.Namespace, verbose: bool) -> int:
     with account(name, args, configured.values) as (working_name, flags):
         settings = _settings(configured, args, flags)
         destination, dataset, pipelines_dir = _place(args)
-        with progress(verbose) as shown, Stop(shown.say) as stop:
+        private = only_for_this_user(settings.private_files)
+        with progress(verbose) as shown, Stop(shown.say) as stop, private:
             waiting = Turn(working_name, pipelines_dir, wait=_is(args, "wait"), say=shown.say, stop=stop.requested)
             try:
                 with waiting as turn:

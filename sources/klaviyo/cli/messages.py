@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -14,8 +16,10 @@ from dlt.destinations.exceptions import DestinationConnectionError
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..config.raw_settings import nearest
-from ..errors import ConfigError, KlaviyoError, PipelineBusy
+from ..errors import ConfigError, KlaviyoError, PipelineBusy, StorageError
 
+#: Full, over its quota, read-only, forbidden, no folder, or limited by `ulimit`.
+_OF_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EFBIG)
 _MOST_CHARACTERS = 400
 
 
@@ -45,6 +49,8 @@ def explain(error: BaseException) -> Trouble:
         return Trouble(redacted(f"{error}\n{error.advice}"), 3)
     if isinstance(error, KlaviyoError):
         return Trouble(redacted(f"{error}\n{error.advice}"), 1)
+    if storage := _of_storage(chain):
+        return Trouble(redacted(f"{storage}\n{storage.advice}"), 1)
     dlt_errors = (PipelineException, DestinationException, ConfigurationException, MissingDependencyException)
     if not isinstance(error, dlt_errors):
         message = (
@@ -56,6 +62,19 @@ def explain(error: BaseException) -> Trouble:
     from_dlt = [cause for cause in chain if isinstance(cause, dlt_errors)]
     trouble = _explain_dlt(from_dlt[-1], chain[-1])
     return Trouble(redacted(trouble.message), trouble.exit_code)
+
+
+def _of_storage(chain: list[BaseException]) -> StorageError | None:
+    """The error of a disk or a folder among an error and its causes."""
+    for cause in reversed(chain):
+        if isinstance(cause, OSError) and cause.errno in _OF_STORAGE:
+            place = cause.filename or "a file of this machine"
+            return StorageError(f"{place} cannot be written: {os.strerror(cause.errno)}")
+        words = next((os.strerror(number) for number in _OF_STORAGE if os.strerror(number) in str(cause)), None)
+        if words and type(cause).__module__.partition(".")[0] in ("duckdb", "_duckdb"):
+            file = re.search(r'file "([^"]+)"', str(cause))
+            return StorageError(f"{file[1] if file else 'the DuckDB file'} cannot be written: {words}")
+    return None
 
 
 def _explain_dlt(error: BaseException, root: BaseException) -> Trouble:

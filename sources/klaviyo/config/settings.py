@@ -118,6 +118,14 @@ ACCOUNT_SETTINGS = _by_name(
         "jsonb",
         parse.choice("jsonb", "json"),
     ),
+    Setting(
+        "private_files",
+        _SWITCH,
+        "Only the user who runs may read new files: the DuckDB file and dlt's working folder. For `run` and `sync`; "
+        "files that exist keep their modes. No effect on Windows.",
+        True,
+        parse.flag,
+    ),
 )
 #: Settings of every report, for all of them or for one.
 REPORT_SETTINGS = _by_name(
@@ -294,5 +302,6 @@ class Settings:
     request_timeout_s: float
     max_wait_s: float
     postgres_json: str
+    private_files: bool
     reports: Mapping[str, ReportSettings]
     custom: Mapping[str, Report] = field(default_factory=dict)

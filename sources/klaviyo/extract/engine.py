@@ -41,6 +41,9 @@ from .stream import Stream
 from .tuning import DEFAULT, Tuning
 from .vanished import Vanished
 
+#: Statuses with which a page token can be refused that was given out too long ago.
+_OF_A_TOKEN = frozenset({400, 404, 410})
+
 
 @dataclass(slots=True)
 class _Fetched:
@@ -269,18 +272,32 @@ class Engine:
     def _follow(self, stream: Stream, chain: Chain) -> None:
         endpoint, path, asked = chain.request.endpoint, chain.request.path, chain.request.body
         followed: set[int] = set()
+        asked_again = False
         while True:
             # Not observed yet. A link that leads back would be followed without end and spend the quota.
             page_hash = hash((path, asked))
             if page_hash in followed:
                 raise TransientError(f"{endpoint.path}: a page links to one that was read before, so it has no end")
             followed.add(page_hash)
+            fetch = partial(self._get, stream, chain, path, asked)
             try:
-                page = self._page_cache.get(path, partial(self._get, stream, chain, path, asked))
+                # The cache still has the page whose link has expired.
+                page = fetch() if asked_again else self._page_cache.get(path, fetch)
             except RequestRejected as error:
-                if stream.absent(chain, error) or self._orphaned(stream, chain, error):
-                    break
-                raise
+                if len(followed) == 1:
+                    if stream.absent(chain, error) or self._orphaned(stream, chain, error):
+                        break
+                    raise
+                # Page tokens are refused some days later (seen), as after a long wait for the destination.
+                if error.status not in _OF_A_TOKEN:
+                    raise
+                if asked_again:
+                    raise _refused_again(error) from None
+                if not self._ask_again(stream, chain):
+                    return
+                path, asked, asked_again = chain.request.path, chain.request.body, True
+                followed.clear()
+                continue
             body = self._looked_up(stream, chain, page.body)
             if body is None:
                 return
@@ -303,6 +320,16 @@ class Engine:
         with self._lock:
             chain.fetched = True
             self._settle(stream, chain)
+
+    def _ask_again(self, stream: Stream, chain: Chain) -> bool:
+        """Ask for the rest of a chain anew, once its pages are decoded; False where it is not to be followed any further."""
+        with self._lock:
+            while chain.undecoded and not self._ends(stream, chain):
+                chain.room.wait()
+            if self._ends(stream, chain):
+                return False
+            stream.ask_again(chain)
+            return True
 
     def _ends(self, stream: Stream, chain: Chain) -> bool:
         """Whether a chain is not to be followed any further."""
@@ -472,6 +499,10 @@ class Handle:
     def _leads(self) -> bool:
         """Whether the requests are counted as its own."""
         return self._stream.report.name == self.plan.report.name
+
+
+def _refused_again(error: RequestRejected) -> TransientError:
+    return TransientError(f"the link to the next page is refused, of a new first page too: {error}")
 
 
 def _family(report: Report) -> str:

@@ -287,6 +287,17 @@ class Stream(RequestStream):
         requests = [self.request(endpoint, window, variant, record.id, known) for variant in endpoint.variants]
         return [Chain(request, threading.Condition(self.lock), parent, record.settled) for request in requests]
 
+    def ask_again(self, chain: Chain) -> None:
+        """Replace the request of a chain by one for what is not read yet. Call with the lock.
+
+        Precondition: all pages of the chain are decoded.
+        """
+        first, part = chain.request, chain.read_part()
+        window = Window(part.end if part else chain.window.start, chain.window.end)
+        chain.request = self.request(first.endpoint, window, first.variant, first.parent_id, first.context)
+        chain.held.clear()
+        chain.empty_pages = 0
+
     # --- what ends
 
     def settle(self, chain: Chain, now_s: float) -> None:

@@ -14,10 +14,15 @@ from importlib.metadata import version
 from typing import Any
 
 import dlt
+from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.providers import EnvironProvider
+from dlt.common.configuration.specs import RuntimeConfiguration
+from dlt.common.runtime import anon_tracker
 from dlt.destinations._adbc_jobs import AdbcParquetCopyJob
 
 from ..errors import ConfigError
+
+_TELEMETRY = "RUNTIME__DLTHUB_TELEMETRY"
 
 #: The releases of dlt whose private parts this package knows: `recovery.py` moves its files, this module patches it.
 SUPPORTED = "1.31"
@@ -39,6 +44,31 @@ def check_version() -> None:
         )
     if not hasattr(AdbcParquetCopyJob, "_ingest_per_rowgroup"):
         raise ConfigError(f"dlt {found} lacks AdbcParquetCopyJob._ingest_per_rowgroup: install an unchanged dlt.")
+
+
+@contextmanager
+def without_telemetry(pipeline_name: str) -> Iterator[None]:
+    """Keep dlt from reporting to its makers for so long, unless the user has switched that on.
+
+    dlt reports each run by default. The whole process is set: for a process of our own only.
+    """
+    # Set before dlt is first asked for its configuration: it opens what it reports through at that moment.
+    unset = _TELEMETRY not in os.environ
+    if unset:
+        os.environ[_TELEMETRY] = "false"
+    try:
+        if unset and is_set("dlthub_telemetry", pipeline_name, "runtime", without=_TELEMETRY):
+            del os.environ[_TELEMETRY]
+            configured = resolve_configuration(RuntimeConfiguration())
+            if configured.dlthub_telemetry:
+                anon_tracker.init_anon_tracker(configured)
+        elif unset:
+            # The command `dlt` has opened it before our plugin was asked.
+            anon_tracker.disable_anon_tracker()
+        yield
+    finally:
+        if unset:
+            os.environ.pop(_TELEMETRY, None)
 
 
 @contextmanager
@@ -72,17 +102,22 @@ def _scoped(pipeline_name: str, settings: Mapping[tuple[str, ...], str]) -> dict
     return {
         EnvironProvider.get_key_name(key, pipeline_name, *sections): value
         for (*sections, key), value in settings.items()
-        if not _is_set(key, pipeline_name, *sections)
+        if not is_set(key, pipeline_name, *sections)
     }
 
 
-def _is_set(key: str, pipeline_name: str, *sections: str) -> bool:
-    """Whether the user set a value, for this pipeline or for all."""
-    return any(
-        provider.get_value(key, Any, scope, *sections)[0] is not None
+def is_set(key: str, pipeline_name: str, *sections: str, without: str = "") -> bool:
+    """Whether the user set a value, for this pipeline or for all.
+
+    Args:
+        without: an environment variable that the user has not set.
+    """
+    found = (
+        provider.get_value(key, Any, scope, *sections)
         for provider in dlt.config.config_providers
         for scope in (pipeline_name, "")
     )
+    return any(value is not None and name != without for value, name in found)
 
 
 @contextmanager

@@ -7,9 +7,11 @@ at all. Such files are used as they are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -21,6 +23,7 @@ from dlt.destinations.impl.duckdb.factory import DuckDbTypeMapper
 from ..plan.plan import Plan
 from ..plan.state import SOURCE
 from ..windows import Window, intersection, union
+from .local_files import check_file
 
 #: The first version of DuckDB that reads zstd, and the number of its storage format in the header of a file.
 _VERSION = "v1.2.0"
@@ -51,20 +54,23 @@ class PackedJson(DuckDbTypeMapper):
         return f"{type_name} USING COMPRESSION zstd" if type_name == "JSON" else type_name
 
 
-def prepare(pipeline: dlt.Pipeline) -> None:
+def prepare(pipeline: dlt.Pipeline, *, private: bool = True) -> None:
     """Set a pipeline up for its DuckDB file: the settings above, and zstd if the file supports it.
 
     Creates the file if there is none. Does nothing for other destinations.
+
+    Args:
+        private: nobody else may read the new file.
+
+    Raises:
+        StorageError: the file cannot be written.
     """
     path, destination = duckdb_file(pipeline), pipeline.destination
     if path is None or destination is None:
         return
+    check_file(path)
     if not path.exists():
-        import duckdb
-
-        # If this fails, dlt reports the reason when it opens the file next.
-        with suppress(duckdb.Error):
-            duckdb.connect(str(path), config={"storage_compatibility_version": _VERSION}).close()
+        _create(path, private)
     if _packs(path):
         destination.caps_params["type_mapper"] = PackedJson
     # The configured credentials with our settings; dlt opens its connections with them.
@@ -72,6 +78,24 @@ def prepare(pipeline: dlt.Pipeline) -> None:
     credentials.update({name: value for name, value in _credentials(pipeline).items() if value is not None})
     credentials.global_config = {**SETTINGS, **(credentials.global_config or {})}
     destination.config_params["credentials"] = credentials
+
+
+def _create(path: Path, private: bool) -> None:
+    import duckdb
+
+    # If this fails, dlt reports the reason when it opens the file next.
+    with suppress(duckdb.Error, OSError), TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
+        # In a folder that only this user may enter, so the file is never open to others.
+        made = Path(folder, path.name)
+        duckdb.connect(str(made), config={"storage_compatibility_version": _VERSION}).close()
+        if private:
+            made.chmod(0o600)
+        try:
+            # Unlike a rename, this fails if another process was faster.
+            os.link(made, path)
+        except OSError:
+            if not path.exists():
+                made.rename(path)
 
 
 def never_loaded(pipeline: dlt.Pipeline, plan: Plan, loaded: Sequence[Window]) -> bool:

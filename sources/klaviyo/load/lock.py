@@ -19,7 +19,7 @@ from socket import gethostname
 from typing import Any, Self
 from uuid import uuid4
 
-from ..errors import ConfigError
+from ..errors import StorageError
 
 log = logging.getLogger("klaviyo")
 
@@ -88,13 +88,13 @@ class FileLock:
             holder: what the file is to say; None leaves it as it is.
 
         Raises:
-            ConfigError: the file cannot be written.
+            StorageError: the file cannot be written.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise ConfigError(f"cannot write {self._path}, which keeps two runs apart: {error.strerror}") from error
+            raise StorageError(f"{self._path.parent} cannot be written: {error.strerror}") from error
         try:
             _lock(descriptor)
         except OSError as error:

@@ -17,6 +17,7 @@ from ..config import providers
 from ..config.build import settings_from
 from ..config.settings import Settings
 from .destination import DEFAULT_DESTINATION, in_one_transaction
+from .local_files import check_folder
 from .recovery import heal
 from .turn import Turn, lock_of
 
@@ -50,8 +51,13 @@ def open_pipeline(
         destination: dlt's name of a destination; default what `[pipelines.<name>]` says, else DuckDB.
         dataset: default what the configuration says, else the pipeline's name.
         turn: of the run that is to follow, and that keeps others away already.
+
+    Raises:
+        StorageError: the working folder cannot be written.
     """
-    _mend(Path(pipelines_dir or get_dlt_pipelines_dir()) / name, turn)
+    working_dir = Path(pipelines_dir or get_dlt_pipelines_dir()) / name
+    check_folder(working_dir)
+    _mend(working_dir, turn)
     configured = resolve_configuration(PipelineConfiguration(pipeline_name=name), sections=("pipelines", name))
     chosen = _destination(
         destination or configured.destination_type, configured.destination_name if not destination else None

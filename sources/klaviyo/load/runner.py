@@ -27,8 +27,9 @@ from .comments import describe
 from .doubles import remove_doubles
 from .package import Package
 from .prepare import Run
-from .recovery import recover
+from .recovery import forget_old_packages, recover
 from .source import source_of
+from .staging import Staging
 from .turn import Turn
 
 log = logging.getLogger("klaviyo")
@@ -106,10 +107,14 @@ def run(
             turn = stack.enter_context(Turn(pipeline.pipeline_name, pipeline.pipelines_dir))
         stack.enter_context(dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None))
         stack.enter_context(turn.at_destination(pipeline, tuning.lease_s))
-        duckdb.prepare(pipeline)
+        duckdb.prepare(pipeline, private=settings.private_files)
         postgres.prepare(pipeline, settings.postgres_json)
+        staging = Staging(pipeline)
         recover(pipeline)
-        return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning, turn).run(on_progress)
+        loop = _Loop(pipeline, settings, clock, stop or threading.Event(), tuning, turn, staging)
+        outcomes = loop.run(on_progress)
+        staging.empty()
+        return outcomes
 
 
 class _Loop:
@@ -123,12 +128,14 @@ class _Loop:
         stop: threading.Event,
         tuning: Tuning,
         turn: Turn,
+        staging: Staging,
     ) -> None:
         self._pipeline = pipeline
         self._settings = settings
         self._stop = stop
         self._tuning = tuning
         self._turn = turn
+        self._staging = staging
         self._reading = Run(settings, clock=clock, tuning=tuning, raise_errors=False)
         self._package = Package(self._reading.clock, tuning.package_rows, tuning.package_s)
         #: The last package is under way, since the run is to end early.
@@ -146,8 +153,12 @@ class _Loop:
         try:
             while names := self._next_package():
                 self._package.begin()
+                self._staging.begin()
                 loaded = self._pipeline.run(source_of(reading, names, self._package))
-                altered = altered or any(package.schema_update for package in loaded.load_packages)
+                self._staging.loaded(loaded)
+                packages = loaded.load_packages if loaded else ()
+                altered = altered or any(package.schema_update for package in packages)
+                forget_old_packages(self._pipeline)
             stored = self._pipeline.state
             self._compare(stored)
             describe(self._pipeline, changed=altered)

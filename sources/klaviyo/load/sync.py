@@ -12,6 +12,7 @@ import dlt
 from ..errors import ConfigError
 from .destination import DEFAULT_DESTINATION, in_one_transaction
 from .duckdb import duckdb_file
+from .local_files import close_new_folder
 from .pipeline import load_settings
 from .recovery import heal
 from .runner import Outcome, run
@@ -46,6 +47,8 @@ def sync(pipeline: dlt.Pipeline, *, wait: bool = False, **settings: Any) -> list
     chosen = load_settings(pipeline.pipeline_name, settings, "the call of sync()")
     with Turn(pipeline.pipeline_name, pipeline.pipelines_dir, wait=wait) as turn:
         _mend(pipeline)
+        if chosen.private_files:
+            close_new_folder(pipeline)
         _set_destination(pipeline)
         with _signals_end_the_run(pipeline):
             return run(pipeline, chosen, turn=turn)
@@ -67,7 +70,11 @@ def _check(pipeline: dlt.Pipeline) -> None:
 
 def _mend(pipeline: dlt.Pipeline) -> None:
     """Repair what a kill left in the working folder, which the pipeline has read already."""
-    heal(Path(pipeline.working_dir))
+    if heal(Path(pipeline.working_dir)):
+        first_folder = pipeline.get_local_state_val("initial_cwd")
+        pipeline.drop()
+        # dlt looks there for a DuckDB file that was named without its folder.
+        pipeline.set_local_state_val("initial_cwd", first_folder)
     # Lists the schemas anew: a file that was saved by half was taken for one, and every sync would look for it.
     with pipeline.managed_state():
         pass
