@@ -138,7 +138,7 @@ def _variant(number: int, x: int, targets: EventTargets, turns: dict[str, count[
         metric_id, name = of_messages[(turn // BUSY + turn % BUSY % 2 * 8) % len(of_messages)]
     properties = _properties(number, x, name)
     if "$message" in properties and attribution:
-        properties["$message"] = attribution.get("campaign-message") or attribution.get("flow-message")
+        properties["$message"] = attribution.get("campaign-message") or attribution["flow-message"]
         if attribution.get("campaign") in targets.named_by_campaign:
             properties["$message"] = attribution["campaign"]
     return Variant(metric_id, attribution, properties)

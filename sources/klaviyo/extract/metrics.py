@@ -32,9 +32,10 @@ def unfilterable(report: Report, error: KlaviyoError) -> ConfigError | None:
         setting = f'{report.name}: metric = "{report.metric}"'
     else:
         return None
+    detail = error.detail.rstrip(".")
     return ConfigError(
-        f"{setting}: Klaviyo does not filter events by this metric ({error.detail}) Leave it out: its events come only "
-        "with those of all metrics."
+        f"{setting}: Klaviyo does not filter events by this metric ({detail}). Leave it out: its events come only with "
+        "those of all metrics."
     )
 
 
