@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -147,10 +148,17 @@ class Faults:
                     return fault
             return self._storm.due(path, query) if self._storm else None
 
-    def count(self, fault: Fault) -> None:
-        """Note that an answer was spoilt, after it was sent."""
+    @contextmanager
+    def counted(self, fault: Fault) -> Iterator[None]:
+        """Count an answer that is spoilt, unless it cannot be sent."""
         with self._lock:
             self.served[fault.name] += 1
+        try:
+            yield
+        except OSError:
+            with self._lock:
+                self.served[fault.name] -= 1
+            raise
 
 
 def new_fault(

@@ -256,13 +256,13 @@ class Sandbox:
                     body,
                 )
             )
-        if answer is None:
-            handler.close_connection = True
-            _shut(handler.connection)
-        else:
-            self._write(handler, answer, fault)
-        if fault is not None:
-            self.faults.count(fault)
+        # Counted before too, for the same reason.
+        with contextlib.nullcontext() if fault is None else self.faults.counted(fault):
+            if answer is None:
+                handler.close_connection = True
+                _shut(handler.connection)
+            else:
+                self._write(handler, answer, fault)
 
     def _answer(
         self, handler: _Handler, path: str, parameters: dict[str, str], body: bytes, fault: Fault | None
