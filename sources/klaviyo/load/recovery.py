@@ -144,7 +144,7 @@ def purge(pipeline: dlt.Pipeline) -> None:
 
 
 def write_statements_anew(pipeline: dlt.Pipeline) -> None:
-    """Write the statements of pending packages anew that merge or replace a table.
+    """Write the damaged statements of pending packages anew that merge or replace a table.
 
     Of all files in a package, only these do not show when they are cut off. A merge without its second statement would
     delete rows and insert none.
@@ -162,8 +162,6 @@ def write_statements_anew(pipeline: dlt.Pipeline) -> None:
             file = Path(packages.storage.make_full_path(packages.get_job_file_path(load_id, state, name)))
             chain = get_completed_table_chain(schema, jobs, get_root_table(schema.tables, job.table_name))
             if chain is None:
-                # A job of data is still to be completed. dlt makes the statements then.
-                file.unlink()
                 continue
             names = [str(table["name"]) for table in chain]
             loading = LoadPackageStateInjectableContext(storage=packages, load_id=load_id)
@@ -175,7 +173,9 @@ def write_statements_anew(pipeline: dlt.Pipeline) -> None:
                     if place == "completed_jobs" and other.table_name in names
                 ]
                 for made in client.create_table_chain_completed_followup_jobs(prepared, completed):
-                    shutil.move(made.new_file_path(), file)
+                    if _is_cut_off(file, Path(made.new_file_path())):
+                        log.warning("%s was damaged and is written anew", file)
+                        shutil.move(made.new_file_path(), file)
 
 
 def forget_old_packages(pipeline: dlt.Pipeline) -> None:
@@ -195,6 +195,13 @@ def forget_old_packages(pipeline: dlt.Pipeline) -> None:
         failed = Path(storage.storage.make_full_path(storage.get_loaded_package_path(load_id)), "failed_jobs")
         if not any(failed.glob("*")):
             storage.delete_loaded_package(load_id)
+
+
+def _is_cut_off(file: Path, anew: Path) -> bool:
+    """Whether statements are not as long as they are when dlt makes them again. Their times and names of temporary tables
+    differ, in the same number of characters."""
+    data = file.read_bytes()
+    return len(data) != anew.stat().st_size or b"\0" in data
 
 
 def _delete(sql: SqlClientBase[Any], table_name: str, load_id: str) -> None:
