@@ -381,6 +381,11 @@ class Handle:
         """How many requests were sent for it and for those that it shares them with."""
         return self._stream.traffic.requests
 
+    @property
+    def requests_per_window(self) -> int:
+        """How many requests a window takes, without further pages."""
+        return len(self._stream.report.lineage[0].variants)
+
     def take(self, *, last: bool, append: bool = False) -> Taken:
         """What can be loaded now.
 

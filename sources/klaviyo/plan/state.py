@@ -6,6 +6,7 @@ The only store is dlt's state, which dlt commits together with the rows and rest
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,23 @@ _ZONE = "timezone"
 _SPENT = "spent"
 _METRIC = "metric"
 _FINGERPRINT = "fingerprint"
+_STAGED = "staged"
+_LEFTOVER = "leftover"
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What is staged of a new definition of an analytics report.
+
+    Attributes:
+        by: signature of the definition.
+        build: what its staged rows carry, so that no others are taken for them.
+        covered: the periods that are staged.
+    """
+
+    by: str
+    build: str
+    covered: list[Window]
 
 
 def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
@@ -33,16 +51,54 @@ def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
     """
     if resource_state.get(_BY, by) != by:
         return []
-    return union(
-        Window(datetime.fromisoformat(start), datetime.fromisoformat(end))
-        for start, end in resource_state.get(_COVERED, ())
-    )
+    return _windows(resource_state.get(_COVERED, ()))
+
+
+def loaded_by(resource_state: Mapping[str, Any]) -> str | None:
+    """What the coverage is of: a date field, or the definition of an analytics report. None before the first load."""
+    return resource_state.get(_BY)
 
 
 def remember(resource_state: MutableMapping[str, Any], windows: Sequence[Window], by: str) -> None:
     """Write the coverage, and what dates it, into the state of a resource."""
     resource_state[_BY] = by
-    resource_state[_COVERED] = [[w.start.isoformat(), w.end.isoformat()] for w in union(windows)]
+    resource_state[_COVERED] = _texts(windows)
+
+
+def staged(resource_state: Mapping[str, Any]) -> Staged | None:
+    """What is staged of a new definition; None where nothing is."""
+    stored = resource_state.get(_STAGED)
+    return stored and Staged(stored[_BY], stored["build"], _windows(stored[_COVERED]))
+
+
+def remember_staged(resource_state: MutableMapping[str, Any], staged: Staged) -> None:
+    """Write what is staged of a new definition. Rows of another one that are staged are never read any more."""
+    resource_state[_STAGED] = {_BY: staged.by, "build": staged.build, _COVERED: _texts(staged.covered)}
+    resource_state.pop(_LEFTOVER, None)
+
+
+def has_leftover(resource_state: Mapping[str, Any]) -> bool:
+    """Whether there are staged rows that nothing refers to."""
+    return bool(resource_state.get(_LEFTOVER))
+
+
+def forget_staged(resource_state: MutableMapping[str, Any]) -> None:
+    """Refer to the staged rows no more. They may be deleted once this is stored, and not before."""
+    if resource_state.pop(_STAGED, None) is not None:
+        resource_state[_LEFTOVER] = True
+
+
+def forget_leftover(resource_state: MutableMapping[str, Any]) -> None:
+    """Write that no rows are staged."""
+    resource_state.pop(_LEFTOVER, None)
+
+
+def _windows(texts: Sequence[Sequence[str]]) -> list[Window]:
+    return union(Window(datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in texts)
+
+
+def _texts(windows: Sequence[Window]) -> list[list[str]]:
+    return [[window.start.isoformat(), window.end.isoformat()] for window in union(windows)]
 
 
 def zone(resource_state: Mapping[str, Any]) -> str | None:
@@ -51,23 +107,34 @@ def zone(resource_state: Mapping[str, Any]) -> str | None:
 
 
 def spent(resource_state: Mapping[str, Any]) -> list[tuple[datetime, int]]:
-    """When recent runs began, and how many requests of the daily quota each of them sent."""
-    return [(datetime.fromisoformat(began), requests) for began, requests in resource_state.get(_SPENT, ())]
+    """From when on the requests of recent runs count against the daily quota, and how many they are."""
+    # Version 0.1.0 stored only when a run began.
+    return [
+        (datetime.fromisoformat(counted[0] if counted else began), requests)
+        for began, requests, *counted in resource_state.get(_SPENT, ())
+    ]
 
 
 def remember_analytics(
-    resource_state: MutableMapping[str, Any], analytics_query: AnalyticsQuery, began: datetime, requests: int
+    resource_state: MutableMapping[str, Any],
+    analytics_query: AnalyticsQuery,
+    began: datetime,
+    requests: int,
+    counted: datetime | None = None,
 ) -> None:
     """Write the timezone of an analytics report, and how many requests this run has sent so far.
 
     Args:
         began: when this run began.
+        counted: from when on its requests count; None if from then on.
     """
-    earlier = [(when, number) for when, number in recent(spent(resource_state), began) if when != began]
     resource_state[_ZONE] = analytics_query.zone
-    if analytics_query.most_requests is not None:
-        now = [(began, requests)] if requests else []
-        resource_state[_SPENT] = [[when.isoformat(), number] for when, number in (*earlier, *now)]
+    if analytics_query.most_requests is None:
+        return
+    entries = zip(resource_state.get(_SPENT, ()), spent(resource_state), strict=True)
+    earlier = [entry for entry, one in entries if entry[0] != began.isoformat() and recent([one], began)]
+    now = [[began.isoformat(), requests, (counted or began).isoformat()]] if requests else []
+    resource_state[_SPENT] = [*earlier, *now]
 
 
 def of_report(pipeline_state: Mapping[str, Any], report: str) -> Mapping[str, Any]:
