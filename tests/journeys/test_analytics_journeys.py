@@ -156,6 +156,23 @@ def test_aggregates_of_chosen_metrics_by_dimension_come_page_by_page(journey: Jo
     assert journey.sql(f"{sums}'{opened}'") == [(sum(cell["count"] for cell in events.values()), True, 0)]
 
 
+def test_events_that_are_attributed_to_nothing_are_counted_under_null(journey: Journey) -> None:
+    own = {"metrics": ["Placed Order"], "by": ["$attributed_message", "$attributed_flow"], "measurements": ["count"]}
+    journey.load("metric_aggregates", start_date=START, metric_aggregates=own)
+    table = "klaviyo.metric_aggregates"
+    orders = truth.aggregates(
+        journey.account, truth.metric_id(journey.account), datetime(2026, 5, 1, 4, tzinfo=UTC), END
+    )
+    ((attributed, by_flow, neither),) = journey.sql(
+        f"SELECT sum(count) FILTER (attributed_message IS NOT NULL), sum(count) FILTER (attributed_flow IS NOT NULL), "
+        f"sum(count) FILTER (attributed_message IS NULL AND attributed_flow IS NULL) FROM {table}"
+    )
+    assert 0 < by_flow < attributed
+    assert neither > 0
+    assert attributed + neither == sum(cell["count"] for cell in orders.values())
+    assert journey.sql(f"SELECT count(*) FROM {table} WHERE attributed_message = '' OR attributed_flow = ''") == [(0,)]
+
+
 def test_a_second_run_reads_again_what_conversions_have_changed_and_doubles_nothing(journey: Journey) -> None:
     counting = MESSAGES
     journey.load(*counting, start_date=START)

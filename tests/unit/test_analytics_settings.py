@@ -311,9 +311,36 @@ def test_an_aggregate_is_a_row_for_each_dimension_and_day() -> None:
         (row["date"], row["flow"], row["campaign_name"], row["count"], row["sum_value"], row["unique_profiles"])
         for row in rows
     ] == [
-        (date(2026, 6, 1), "F", "", 3, 9.5, 2),
-        (date(2026, 6, 2), "F", "", 0, 0.0, 0),
+        (date(2026, 6, 1), "F", None, 3, 9.5, 2),
+        (date(2026, 6, 2), "F", None, 0, 0.0, 0),
     ]
+
+
+@pytest.mark.parametrize("none", ["", None])
+def test_what_is_attributed_to_nothing_is_null_and_has_a_row_of_its_own(none: str | None) -> None:
+    groups = [{"flow_id": "F", "flow_message_id": "M"}, {"flow_id": none, "flow_message_id": none}]
+    results = [{"groupings": group, "statistics": {"opens": [1, 2]}} for group in groups]
+    rows, misfits = shaped("flow_series", answer(date_times=DATES, results=results), JUNE, "America/New_York")
+    assert not misfits
+    assert [(row["flow_id"], row["flow_message_id"], row["opens"]) for row in rows] == [
+        ("F", "M", 1), ("F", "M", 2), (None, None, 1), (None, None, 2),
+    ]  # fmt: skip
+    assert len({row["id"] for row in rows}) == 4
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("name", COUNTING)
+def test_every_unique_count_says_that_it_does_not_add_up(name: str, revision: str) -> None:
+    body = capabilities(revision)[ROWS[name].path].body
+    counts = {value for field in ("statistics", "measurements") if field in body for value in body[field].values}
+    unique = {value for value in counts if "unique" in value}
+    # Klaviyo has none of segments.
+    assert bool(unique) is not name.startswith("segment")
+    columns = {column.path.partition(".")[2]: column for column in load_contract(name, revision).columns}
+    for value in unique:
+        assert "don't add up over intervals or groups" in columns[value].description, value
+    others = counts - unique
+    assert not any("add up" in columns[value].description for value in others)
 
 
 def test_what_fits_no_column_is_kept_and_counted() -> None:
