@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dlt
 import duckdb
 import pytest
 
+from sources.klaviyo import filter_rows, klaviyo, map_rows
+from sources.klaviyo.cli.render import RunReport, show_plan, show_run
 from sources.klaviyo.errors import TransientError
 from sources.klaviyo.extract.tuning import DEFAULT, Tuning
 from sources.klaviyo.load.runner import Unfinished
+from sources.klaviyo.load.stored_state import current_plans
 from sources.klaviyo.plan import state
+from sources.klaviyo.plan.estimate import cost_of
 from tests.journeys.test_analytics_journeys import FastClock, made_up
-from tests.support.journeys import Journey, doubled, home
+from tests.support.journeys import KEY, Journey, doubled, home
 
 START = "2026-05-01"
 BY_DAY = {"interval": "day", "statistics": ["delivered", "clicks", "opens_unique"], "lookback_days": 2}
@@ -220,3 +225,103 @@ def test_after_the_last_run_the_state_refers_to_no_staged_rows(journey: Journey)
     assert state.staged(own) is None
     assert not state.has_leftover(own)
     assert staged(journey) == 0
+
+
+# The dlt source in a pipeline of one's own: a single load package a run
+
+
+def source(journey: Journey, **own: Any) -> Any:
+    settings: dict[str, Any] = {"api_key": KEY, "base_url": journey.server.url, "start_date": START}
+    return klaviyo(
+        **settings, end_date="2026-06-21", reports=["campaign_values"], report_settings={"campaign_values": own}
+    )
+
+
+def into() -> dlt.Pipeline:
+    made: dlt.Pipeline = dlt.pipeline(
+        "klaviyo",
+        destination=dlt.destinations.duckdb("warehouse.duckdb"),
+        dataset_name="klaviyo",
+        pipelines_dir="pipelines",
+    )
+    return made
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> FastClock:
+    """Lets runs of a source have the clock of the journey."""
+    clock = FastClock()
+    monkeypatch.setattr("sources.klaviyo.load.prepare.SystemClock", lambda: clock)
+    return clock
+
+
+def test_as_a_dlt_source_a_small_definition_replaces_the_table_in_one_run(
+    journey: Journey, in_a_hurry: FastClock
+) -> None:
+    by_month = source(journey)
+    into().run(by_month)
+    assert journey.sql("SELECT DISTINCT interval FROM klaviyo.campaign_values") == [("month",)]
+    months = journey.rows("campaign_values")
+    in_a_hurry.forward(hours=23)
+    by_week = source(journey, **BY_WEEK)
+    into().run(by_week)
+    assert journey.sql("SELECT DISTINCT interval FROM klaviyo.campaign_values") == [("week",)]
+    assert journey.tables() == ["campaign_values"]
+    weeks = numbers(journey)
+    assert weeks
+    # The same object, once more, and the first one again.
+    in_a_hurry.forward(hours=23)
+    into().run(by_week)
+    assert numbers(journey) == weeks
+    in_a_hurry.forward(hours=23)
+    into().run(by_month)
+    assert len(journey.rows("campaign_values")) == len(months)
+    in_a_hurry.forward(hours=23)
+    into().run(by_month)
+    assert len(journey.rows("campaign_values")) == len(months)
+
+
+def test_as_a_dlt_source_a_large_definition_is_staged_and_rows_go_through_a_users_steps_once(
+    journey: Journey, in_a_hurry: FastClock
+) -> None:
+    into().run(source(journey))
+    months = journey.rows("campaign_values")
+
+    def run() -> None:
+        in_a_hurry.forward(hours=4)
+        days = source(journey, **BY_DAY)
+        days.campaign_values.add_map(map_rows(lambda row: row | {"clicks": (row["clicks"] or 0) + 1000}))
+        days.campaign_values.add_map(map_rows(lambda row: row | {"note": f"{row.get('note') or ''}!"}))
+        days.campaign_values.add_map(filter_rows(lambda row: row["period_start"] is not None))
+        into().run(days)
+
+    run()
+    assert staged(journey) > 0
+    assert journey.rows("campaign_values") == months
+    run()
+    clicks, notes = (
+        journey.sql(f"SELECT DISTINCT {what} FROM klaviyo.campaign_values ORDER BY 1")
+        for what in ("clicks // 1000", "note")
+    )
+    assert (clicks, notes) == ([(1,)], [("!",)])
+    assert journey.sql("SELECT DISTINCT interval FROM klaviyo.campaign_values") == [("day",)]
+    rows = numbers(journey)
+    run()
+    assert numbers(journey) == rows
+    assert staged(journey) == 0
+
+
+def test_a_run_says_how_far_the_new_definition_is(journey: Journey, capsys: pytest.CaptureFixture[str]) -> None:
+    journey.load("campaign_values", start_date=START)
+    journey.clock.forward(hours=1)
+    plans = current_plans(
+        journey.pipeline(), journey.settings("campaign_values", campaign_values=BY_DAY), journey.clock
+    )
+    show_plan(cost_of(plans))
+    outcomes = journey.load("campaign_values", start_date=START, campaign_values=BY_DAY)
+    report = RunReport("klaviyo", "klaviyo", "here", [*outcomes.values()])
+    show_run(report)
+    told = capsys.readouterr().out
+    assert "new definition, the table keeps its rows until it is complete; 52 more requests in later runs; " in told
+    assert "campaign_values: new definition, 9 of 61 requests done; the table still holds the old one." in told
+    assert report.info()["reports"][0]["new_definition"] == {"requests_done": 9, "requests": 61}

@@ -27,6 +27,11 @@ class Package:
         self._rows = 0
         self._started_s = self._clock.monotonic()
 
+    @property
+    def single(self) -> bool:
+        """Whether the run has no other package."""
+        return self._most_rows is None and self._most_seconds is None
+
     def add(self, rows: int) -> None:
         """Count rows that are handed to dlt."""
         self._rows += rows

@@ -5,6 +5,7 @@ table in one load package. The steps are in an order in which a kill, even with 
 
 - A staged row carries the build that it belongs to, and only rows of the build in the state are read back. So rows of
   an earlier definition do no harm.
+- A load package before says that the table's definition is in doubt: see `state.doubt`.
 - Staged rows are deleted by a later load package than the one whose state refers to them no more. The rows and the
   state of a package are not committed at the same moment.
 """
@@ -73,11 +74,13 @@ def replacing(report: Report, table: pa.Table, columns: Mapping[str, Any], *, re
         columns: dlt's hints of the columns.
         read_back: the rows were staged.
     """
+    # dlt would warn that a table that is replaced has delete markers.
+    all_columns: dict[str, Any] = {**columns, DELETED: {**columns[DELETED], "hard_delete": False}}
     # Hints of a variant are for this item: the resource's own stay as they are, for the next load package.
     hints = make_hints(
         table_name=report.table or report.name,
         write_disposition=_REPLACED,
-        columns=dict(columns),
+        columns=all_columns,
         merge_key=period_columns(report),
         file_format="parquet",
     )

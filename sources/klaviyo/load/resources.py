@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from uuid import uuid4
 
 import dlt
 import pyarrow as pa
@@ -198,20 +199,26 @@ class _Writer:
         handle.output.loaded = taken.ended and not state.has_leftover(self._state)
 
     def redefined(self) -> Iterator[Any]:
-        """The rows of a new definition: they are staged while some are missing, then all of them replace the table."""
+        """The rows of a new definition: they are staged, and once none is missing, all of them replace the table.
+
+        Between the two the state says that the table's definition is in doubt, since rows and state are not committed
+        at the same moment. Without it, a kill and a lost working folder would leave the old definition in the state and
+        the new one in the table. A run with a single package has no time for that.
+        """
         plan, handle, query = self._plan, self._handle, self._plan.settings.analytics
         if plan.redefined is None or query is None:
             raise ValueError(f"{plan.report.name} has no new definition")
         found = state.staged(self._state)
         known = found if found is not None and found.by == plan.loaded_by else None
-        build = known.build if known else self._run.began.isoformat()
+        build = known.build if known else uuid4().hex
+        may_replace = self._package.single or state.is_in_doubt(self._state)
         handed_over = False
         while True:
             last = self._package.full
             taken = handle.take(last=last)
             covered = until(taken.covered or [], self._run.server_now())
             complete = taken.ended and plan.redefined.is_complete(covered, self._run.server_now())
-            if complete and not handed_over:
+            if complete and may_replace and not handed_over:
                 break
             for table in taken.tables:
                 handed_over = True
@@ -223,7 +230,7 @@ class _Writer:
                 yield None
         self._raise()
         self._remember_requests(query)
-        if complete and not handed_over:
+        if complete and may_replace and not handed_over:
             yield from self._replacement(known, taken.tables)
             state.remember(self._state, covered, plan.loaded_by)
             state.forget_staged(self._state)
@@ -231,7 +238,9 @@ class _Writer:
             return
         if known is not None or covered:
             state.remember_staged(self._state, state.Staged(plan.loaded_by, build, covered))
-        # The next load package replaces the table.
+        if complete:
+            # The next load package replaces the table.
+            state.doubt(self._state)
         handle.output.loaded = taken.ended and not complete
 
     def _replacement(self, known: state.Staged | None, tables: Drained) -> Iterator[Any]:

@@ -27,6 +27,9 @@ _FINGERPRINT = "fingerprint"
 _STAGED = "staged"
 _LEFTOVER = "leftover"
 
+#: No definition.
+_IN_DOUBT = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
@@ -63,6 +66,17 @@ def remember(resource_state: MutableMapping[str, Any], windows: Sequence[Window]
     """Write the coverage, and what dates it, into the state of a resource."""
     resource_state[_BY] = by
     resource_state[_COVERED] = _texts(windows)
+
+
+def is_in_doubt(resource_state: Mapping[str, Any]) -> bool:
+    """Whether nobody knows which definition the rows in the table have."""
+    return resource_state.get(_BY) == _IN_DOUBT
+
+
+def doubt(resource_state: MutableMapping[str, Any]) -> None:
+    """Write that the table is about to be replaced: from now on its rows may have the old or the new definition."""
+    resource_state[_BY] = _IN_DOUBT
+    resource_state.pop(_COVERED, None)
 
 
 def staged(resource_state: Mapping[str, Any]) -> Staged | None:
