@@ -164,6 +164,33 @@ def test_a_series_is_replaced_where_it_is_read_again(counted: PostgresJourney) -
     assert counted.sql("SELECT count(*) FROM klaviyo.flow_series WHERE send_channel IS NOT NULL") == [(0,)]
 
 
+def test_a_new_definition_that_takes_several_runs_replaces_the_table_with_the_same_values(
+    counted: PostgresJourney,
+) -> None:
+    by_day = {"interval": "day", "lookback_days": 2}
+    counted.load("campaign_values")
+    (months,) = counted.sql("SELECT sum(delivered), min(interval), max(interval) FROM klaviyo.campaign_values")
+    counted.clock.forward(hours=4)
+    half = counted.load("campaign_values", campaign_values=by_day)["campaign_values"]
+    assert half.unfinished is not None
+    assert 0 < half.unfinished.done < half.unfinished.requests
+    assert counted.sql("SELECT sum(delivered), min(interval), max(interval) FROM klaviyo.campaign_values") == [months]
+    counted.clock.forward(hours=24)
+    counted.forget()
+    assert counted.load("campaign_values", campaign_values=by_day)["campaign_values"].unfinished is None
+    assert counted.sql("SELECT sum(delivered), min(interval), max(interval) FROM klaviyo.campaign_values") == [
+        (months[0], "day", "day")
+    ]
+    assert counted.sql("SELECT count(*) FROM klaviyo.campaign_values__next") == [(0,)]
+    # Rows that were read back are like those that come without a detour.
+    columns = "id, campaign_id, period_start::text, period_end::text, open_rate::text, opens, conversion_value::text"
+    rows = counted.sql(f"SELECT {columns} FROM klaviyo.campaign_values ORDER BY id")
+    counted.clock.forward(hours=24)
+    counted.load("campaign_values", campaign_values=by_day, reread=True, end_date="2026-07-01T16:00:30Z")
+    again = counted.sql(f"SELECT {columns} FROM klaviyo.campaign_values ORDER BY id")
+    assert {row[0]: row for row in rows}.items() <= {row[0]: row for row in again}.items()
+
+
 def test_subscriptions_and_suppressions_that_are_over_leave_no_row(journey: PostgresJourney) -> None:
     why = ("USER_SUPPRESSED", "2026-06-01T00:00:00+00:00")
     kept, gone = (add(journey, suppressed(why) | {"sms": {"marketing": MARKETING}}) for _ in range(2))

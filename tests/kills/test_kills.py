@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from sandbox import Account
 from tests.support import truth
 from tests.support.journeys import NOW, FakeClock, Journey, home, small_account
-from tests.support.killed import DIED, PROCESSES, STEPS, Death, work
+from tests.support.killed import DIED, PROCESSES, STEPS, TUNING, Death, work
 
 MANY = "KLAVIYO_KILLS" in os.environ
 KILLS = int(os.environ.get("KLAVIYO_KILLS", "6"))
@@ -235,3 +236,77 @@ def test_a_table_in_several_files_is_loaded_once_after_a_death_between_them(jour
     journey.load(**flags)
     wanted = truth.expected(journey.account, "events", START, journey.clock.now() - LAG)
     assert truth.differences(truth.loaded(journey.folder, "events", "true"), wanted) == []
+
+
+#: Around the load packages of a new definition: those that stage rows, the one that replaces the table, and the one
+#: that deletes what was staged.
+STAGING: list[Death] = [("load recorded", True, 2)]
+REPLACING: list[Death] = [
+    ("job marked", True, 1, r"^metric_aggregates\..*parquet"),
+    ("job completed", False, 1, r"^metric_aggregates\..*sql"),
+]
+DELETING: list[Death] = [("job marked", True, 3, r"^metric_aggregates__next\..*parquet")]
+REDEFINING: list[Death] = [*STAGING, *REPLACING, *DELETING, *(death for death in DEATHS if death not in WORST)]
+#: Definitions of one report. By the hour the rows come in several load packages.
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    "hour": {"interval": "hour", "start_date": "2026-06-08"},
+    "week": {"interval": "week", "measurements": ["count"]},
+    "month": {"interval": "month"},
+}
+
+
+class FastClock(FakeClock):
+    """The runs between the deaths need not wait for the rate limits."""
+
+    speed = 4000
+
+
+def defined(interval: str) -> dict[str, Any]:
+    own = {"metrics": ["Placed Order", "Opened Email"], **DEFINITIONS[interval]}
+    return {"reports": ["metric_aggregates"], "start_date": "2026-05-01", "metric_aggregates": own}
+
+
+def aggregates(journey: Journey, dataset: str = "klaviyo") -> list[Any]:
+    """All rows, without when they were read."""
+    columns = "COLUMNS(c -> c NOT IN ('_dlt_load_id', 'observed_at'))::VARCHAR"
+    return journey.sql(f"SELECT {columns} FROM {dataset}.metric_aggregates ORDER BY ALL")
+
+
+@pytest.mark.parametrize("wipes", [False, True], ids=["folder-kept", "folder-wiped"])
+def test_a_table_holds_one_definition_and_all_of_it_after_a_death_at_any_step(tmp_path: Path, wipes: bool) -> None:
+    clock = FastClock()
+    account = Account(seed=7, now=clock.now, profiles=20, events=900, campaigns=4, flows=2, history_days=60)
+    with home(tmp_path):
+        journey = Journey(tmp_path, account, clock)
+        wanted = {}
+        for interval in DEFINITIONS:
+            journey.load(pipeline=f"fresh_{interval}", **defined(interval))
+            wanted[interval] = aggregates(journey, f"fresh_{interval}")
+        journey.tuning = TUNING
+        journey.load(**defined("month"))
+        died, held, seen = 0, "month", set()
+        for number, death in enumerate(REDEFINING):
+            new = "hour" if held != "hour" else "week"
+            process = PROCESSES.Process(
+                target=work, args=(journey.folder, journey.server.url, clock.now(), defined(new), death)
+            )
+            process.start()
+            process.join()
+            assert process.exitcode in (DIED, 0), death
+            died += process.exitcode == DIED
+            # Whenever somebody looks, there is one definition, whole.
+            found = aggregates(journey)
+            assert found in (wanted[held], wanted[new]), death
+            seen.add(found == wanted[new])
+            if wipes:
+                shutil.rmtree(journey.pipelines_dir)
+            # On with the new definition, back to the old one, or to another one.
+            then = (new, held, next(one for one in DEFINITIONS if one not in (new, held)))[number % 3]
+            journey.load(**defined(then))
+            assert aggregates(journey) == wanted[then], (death, held, new, then)
+            if "metric_aggregates__next" in journey.tables():
+                assert journey.sql("SELECT count(*) FROM klaviyo.metric_aggregates__next") == [(0,)], death
+            held = then
+        journey.close()
+    assert died >= len(REDEFINING) // 2
+    assert seen == {True, False}

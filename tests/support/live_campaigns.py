@@ -364,9 +364,9 @@ ANALYTICS = [
         {
             "metric_aggregates": [
                 {"metric_id": "M1", **_COUNTED, "date": date(2026, 6, 1), "starts_at": utc("2026-06-01T04:00:00"),
-                 "flow": "", "count": 3, "sum_value": 9.5},
+                 "count": 3, "sum_value": 9.5},
                 {"metric_id": "M1", **_COUNTED, "date": date(2026, 6, 2), "starts_at": utc("2026-06-02T04:00:00"),
-                 "flow": "", "count": 0, "sum_value": 0.0},
+                 "count": 0, "sum_value": 0.0},
             ]
         },
         context=_DAYS | {"metric_id": "M1", "groups": json.dumps(["$flow"])},

@@ -23,7 +23,6 @@ from sources.klaviyo.config.settings import ANALYTICS_SETTINGS, Settings
 from sources.klaviyo.decode.analytics import OBSERVED_AT, AnalyticsShaper, each_once
 from sources.klaviyo.errors import ConfigError, ContractViolation, TransientError
 from sources.klaviyo.http import query
-from sources.klaviyo.plan import daily_quota as quota
 from sources.klaviyo.plan import state
 from sources.klaviyo.plan.plan import Plan, plan_analytics
 from sources.klaviyo.windows import Window, intersection, union
@@ -312,9 +311,36 @@ def test_an_aggregate_is_a_row_for_each_dimension_and_day() -> None:
         (row["date"], row["flow"], row["campaign_name"], row["count"], row["sum_value"], row["unique_profiles"])
         for row in rows
     ] == [
-        (date(2026, 6, 1), "F", "", 3, 9.5, 2),
-        (date(2026, 6, 2), "F", "", 0, 0.0, 0),
+        (date(2026, 6, 1), "F", None, 3, 9.5, 2),
+        (date(2026, 6, 2), "F", None, 0, 0.0, 0),
     ]
+
+
+@pytest.mark.parametrize("none", ["", None])
+def test_what_is_attributed_to_nothing_is_null_and_has_a_row_of_its_own(none: str | None) -> None:
+    groups = [{"flow_id": "F", "flow_message_id": "M"}, {"flow_id": none, "flow_message_id": none}]
+    results = [{"groupings": group, "statistics": {"opens": [1, 2]}} for group in groups]
+    rows, kept = shaped("flow_series", answer(date_times=DATES, results=results), JUNE, "America/New_York")
+    assert kept == {"misfits": {}, "new fields": {}}
+    assert [(row["flow_id"], row["flow_message_id"], row["opens"]) for row in rows] == [
+        ("F", "M", 1), ("F", "M", 2), (None, None, 1), (None, None, 2),
+    ]  # fmt: skip
+    assert len({row["id"] for row in rows}) == 4
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("name", COUNTING)
+def test_every_unique_count_says_that_it_does_not_add_up(name: str, revision: str) -> None:
+    body = capabilities(revision)[ROWS[name].path].body
+    counts = {value for field in ("statistics", "measurements") if field in body for value in body[field].values}
+    unique = {value for value in counts if "unique" in value}
+    # Klaviyo has none of segments.
+    assert bool(unique) is not name.startswith("segment")
+    columns = {column.path.partition(".")[2]: column for column in load_contract(name, revision).columns}
+    for value in unique:
+        assert "don't add up over intervals or groups" in columns[value].description, value
+    others = counts - unique
+    assert not any("add up" in columns[value].description for value in others)
 
 
 def test_what_fits_no_column_is_kept_and_counted() -> None:
@@ -421,6 +447,14 @@ def test_values_take_a_request_for_each_period() -> None:
     assert [window.start for window in sorted(plan.windows)] == [day(month, 1) for month in range(1, 7)]
 
 
+def test_two_years_by_month_are_read_in_the_first_run() -> None:
+    for name in ("campaign_values", "flow_values", "form_values", "segment_values"):
+        plan = planned(name, {}, start_date="2024-07-01")
+        assert plan.settings.analytics is not None
+        assert plan.settings.analytics.most_requests is not None
+        assert len(plan.windows) == 24 <= plan.settings.analytics.most_requests
+
+
 def test_the_next_run_reads_the_day_that_is_not_over_and_those_that_may_have_changed_in_one_request() -> None:
     first = planned("flow_series", {})
     later = planned("flow_series", after(first, list(first.windows)), NOW + timedelta(hours=1))
@@ -441,7 +475,7 @@ def test_days_that_a_small_share_left_out_have_their_turn_in_the_next_runs() -> 
     values: dict[str, Any] = {"start_date": "2026-06-01", "campaign_values": own}
     now = NOW
     plan = planned("campaign_values", {}, now, **values)
-    remembered = after(plan, list(plan.windows), requests=0)
+    remembered = after(plan, list(plan.windows), requests=1)
     seen: list[datetime] = []
     for _ in range(4):
         now += timedelta(hours=1)
@@ -465,6 +499,87 @@ def test_another_question_is_another_answer_so_that_everything_is_read_again() -
         other = planned("flow_series", remembered, flow_series=own)
         assert union(other.windows)[0].start <= day(1, 1), own
         assert other.covered == []
+
+
+def test_a_new_definition_is_one_for_as_long_as_the_table_holds_another() -> None:
+    first = planned("flow_series", {})
+    remembered = after(first, list(first.windows))
+    assert first.redefined is None
+    assert planned("flow_series", remembered).redefined is None
+    # More of the same: an earlier start, another lookback.
+    assert planned("flow_series", remembered, start_date="2025-01-01", lookback_days=3).redefined is None
+    for own in ({"statistics": ["opens"]}, {"interval": "week"}, {"group_by": ["flow_id", "flow_message_id"]}):
+        other = planned("flow_series", remembered, flow_series=own)
+        assert other.redefined is not None, own
+        assert other.redefined.period == Window(day(1, 1), END)
+
+
+def test_days_of_another_timezone_are_another_definition() -> None:
+    first = planned("flow_series", {}, zone="America/New_York")
+    remembered = after(first, list(first.windows))
+    other = planned("flow_series", remembered, zone="Europe/Berlin")
+    assert other.redefined is not None
+    assert other.covered == []
+
+
+def test_a_table_of_version_0_1_0_is_read_again() -> None:
+    query = planned("flow_series", {}).settings.analytics
+    assert query is not None
+    # What 0.1.0 stored for the very same settings.
+    told = "|".join((query.interval, *query.statistics, "", *query.groups, "", query.filter, *query.metrics))
+    stored = {"by": told, "covered": [[day(1, 1).isoformat(), END.isoformat()]], "timezone": "UTC"}
+    plan = planned("flow_series", stored)
+    assert plan.redefined is not None
+    assert union(plan.windows) == [Window(day(1, 1), END)]
+
+
+def test_a_new_definition_goes_on_where_it_was_left_whatever_else_is_to_be_read_again() -> None:
+    remembered = after(planned("flow_series", {}), [Window(day(1, 1), END)])
+    own = {"interval": "week"}
+    other = planned("flow_series", remembered, flow_series=own)
+    assert other.settings.analytics is not None
+    # From a Monday on.
+    half = Window(day(3, 2), END)
+    state.remember_staged(remembered, state.Staged(other.settings.analytics.signature, "b", [half]))
+    for values in ({}, {"extract": "all"}, {"reread": True}):
+        then = planned("flow_series", remembered, flow_series=own, **values)
+        assert intersection([then.windows[0]], [half]) == []
+    # Another one begins again.
+    third = planned("flow_series", remembered, flow_series={"interval": "month"})
+    assert third.covered == []
+    assert union(third.windows) == [Window(day(1, 1), END)]
+
+
+@given(
+    minutes=st.lists(st.integers(1, 120), min_size=40, max_size=40),
+    requests=st.integers(1, 4),
+    interval=st.sampled_from(["day", "week", "month"]),
+    zone=st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata"]),
+)
+def test_a_new_definition_is_complete_after_some_runs_and_claims_no_more_than_was_read(
+    minutes: list[int], requests: int, interval: str, zone: str
+) -> None:
+    values: dict[str, Any] = {"start_date": "2026-06-10", "campaign_values": {"interval": interval, "lookback_days": 2}}
+    stored: dict[str, Any] = {"by": "another", "covered": [[day(1, 1).isoformat(), END.isoformat()]]}
+    now, read = NOW, [Window(day(1, 1), day(1, 2))]
+    left = []
+    for wait in minutes:
+        now += timedelta(minutes=wait)
+        plan = planned("campaign_values", stored, now, zone, **values)
+        assert plan.redefined is not None
+        asked = list(plan.windows[:requests])
+        read += asked
+        covered = union([*plan.covered, *asked])
+        assert covered == intersection(covered, union(read))
+        left.append(len(plan.windows))
+        if plan.redefined.is_complete(covered, now):
+            assert plan.redefined.done(covered) == len(plan.redefined.parts)
+            assert intersection([plan.redefined.period], covered) == [plan.redefined.period]
+            break
+        assert plan.redefined.done(covered) < len(plan.redefined.parts)
+        state.remember_staged(stored, state.Staged(plan.loaded_by, "b", covered))
+    else:
+        raise AssertionError(left)
 
 
 def test_to_extract_all_is_to_read_the_period_again() -> None:
@@ -512,37 +627,3 @@ def test_whatever_is_read_of_it_run_by_run_no_period_is_claimed_that_was_not(
         )
         assert union([*claimed, *left.windows])[0].end == now.replace(microsecond=0) - timedelta(seconds=60)
         assert len(union([*claimed, *left.windows])) == 1
-
-
-# A quota a day
-
-
-runs = st.lists(st.tuples(st.integers(1, 40 * 3600), st.integers(0, 400)), max_size=60)
-
-
-@given(runs=runs)
-def test_no_24_hours_see_more_requests_than_the_quota(runs: list[tuple[int, int]]) -> None:
-    spent: list[tuple[datetime, int]] = []
-    now = NOW
-    for wait_s, wanted in runs:
-        now += timedelta(seconds=wait_s)
-        sent = min(wanted, quota.share(225, spent, now))
-        spent = [*quota.recent(spent, now), (now, sent)]
-        assert sum(number for _, number in spent) <= 225
-
-
-@pytest.mark.parametrize(("every_hours", "least"), [(24, 225), (12, 112), (6, 56), (1, 9)])
-def test_every_run_of_a_day_has_its_share(every_hours: int, least: int) -> None:
-    spent: list[tuple[datetime, int]] = [(NOW - timedelta(hours=every_hours), 1)]
-    now, shares = NOW, []
-    for _ in range(3 * 24 // every_hours):
-        shares.append(quota.share(225, spent, now))
-        spent = [*quota.recent(spent, now), (now, shares[-1])]
-        now += timedelta(hours=every_hours)
-    assert min(shares) >= least - 1
-
-
-def test_a_first_run_has_the_share_of_an_hour() -> None:
-    assert quota.share(225, [], NOW) == 9
-    assert quota.share(225, [(NOW - timedelta(minutes=1), 220)], NOW) == 5
-    assert quota.share(225, [(NOW - timedelta(minutes=1), 230)], NOW) == 0

@@ -17,6 +17,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from sandbox import Account, Request
@@ -31,8 +32,6 @@ KEYS: dict[str, tuple[str, ...]] = {
     "klaviyo.list_profiles": ("list_id", "profile_id", "_dlt_valid_from"),
     "klaviyo.orders__included": ("type", "id"),
 }
-#: The day that a row of a report of numbers counts.
-DAYS = {"klaviyo.campaign_values": "period_start", "klaviyo.metric_aggregates": "date"}
 #: Where a request says from when on it wants records, by path.
 PERIODS = {
     "/api/events": "datetime",
@@ -264,22 +263,21 @@ def test_records_are_asked_for_from_the_lookback_on(upgraded: Upgraded) -> None:
     assert len(bounds) > 1
 
 
-def test_numbers_are_asked_for_from_the_day_of_the_lookback_on(upgraded: Upgraded) -> None:
-    end = covered_until(upgraded.told, "klaviyo")
+def test_numbers_are_all_asked_for_again_the_newest_first(upgraded: Upgraded) -> None:
+    # The tables may hold rows of several definitions, and what is attributed to nothing is null by now.
+    start = datetime.fromisoformat(upgraded.told["states"]["klaviyo"]["metric_aggregates"]["covered"][0][0])
     bounds = asked_from(upgraded.requests["klaviyo"], "/api/metric-aggregates")
-    assert bounds
-    assert all(bound is not None and bound > end - timedelta(days=2) for bound in bounds)
-    lookback = timedelta(days=upgraded.told["settings"]["klaviyo"]["campaign_values"]["lookback_days"])
-    assert all(first >= (end - lookback).date() for first, _ in days_asked(upgraded.requests["klaviyo"]))
+    assert bounds == [start, start]
+    today = covered_until(upgraded.told, "klaviyo").date()
+    assert days_asked(upgraded.requests["klaviyo"])[0] == (today, today)
 
 
 def test_what_was_spent_of_a_quota_a_day_is_remembered(upgraded: Upgraded) -> None:
     # All of it within the last 24 hours.
     spent = sum(number for _, number in upgraded.told["states"]["klaviyo"]["campaign_values"]["spent"])
-    left = QUOTA - spent
-    # Less than an hour's share, which a run may send that knows of no other.
-    assert 0 < left < QUOTA // 24
-    assert len(days_asked(upgraded.requests["klaviyo"])) == left
+    # Less than an hour's share, which leaves nothing for the runs of the coming hours.
+    assert 0 < QUOTA - spent < QUOTA // 24
+    assert len(days_asked(upgraded.requests["klaviyo"])) == 1
 
 
 def test_the_events_of_each_metric_are_asked_for_from_the_lookback_on(upgraded: Upgraded) -> None:
@@ -290,7 +288,9 @@ def test_the_events_of_each_metric_are_asked_for_from_the_lookback_on(upgraded: 
 
 
 def test_tables_and_columns_keep_their_names_and_types(upgraded: Upgraded) -> None:
-    assert [*upgraded.kinds] == [*upgraded.kinds_before]
+    # What is read again goes through these.
+    staged = {"klaviyo.campaign_values__next", "klaviyo.metric_aggregates__next"}
+    assert {*upgraded.kinds} == {*upgraded.kinds_before} | staged
     for table, about in upgraded.kinds_before.items():
         # A later version may add some.
         assert about["columns"].items() <= upgraded.kinds[table]["columns"].items(), table
@@ -364,33 +364,39 @@ def test_the_history_of_members_goes_on(upgraded: Upgraded) -> None:
     assert any(row["_dlt_valid_to"] for row in upgraded.before["klaviyo.list_profiles"].values())
 
 
-def test_numbers_of_days_that_were_not_asked_for_again_are_the_same(upgraded: Upgraded) -> None:
-    requests = upgraded.requests["klaviyo"]
-    first = min(bound for bound in asked_from(requests, "/api/metric-aggregates") if bound).date()
-    for table, asked in {
-        "klaviyo.campaign_values": days_asked(requests),
-        "klaviyo.metric_aggregates": [(first, date.max)],
-    }.items():
-        kept = without(upgraded.before[table], DAYS[table], asked)
-        assert kept
-        assert without(upgraded.after[table], DAYS[table], asked) == kept, table
+def test_numbers_stay_until_all_of_them_were_asked_for_again(upgraded: Upgraded) -> None:
+    assert upgraded.after["klaviyo.campaign_values"] == upgraded.before["klaviyo.campaign_values"]
+    assert upgraded.before["klaviyo.campaign_values"]
 
 
-def test_numbers_of_days_that_were_asked_for_again_are_replaced(upgraded: Upgraded) -> None:
-    first = min(bound for bound in asked_from(upgraded.requests["klaviyo"], "/api/metric-aggregates") if bound).date()
+def test_numbers_that_were_all_asked_for_again_replace_the_table(upgraded: Upgraded) -> None:
+    # Two metrics are counted: one event of each is new, and one came again. There was nothing else in this account.
     after = upgraded.after["klaviyo.metric_aggregates"]
-    kept = without(after, "date", [(first, date.max)])
-    # Two metrics are counted: one event of each is new, and one came again. Whatever else there was is no longer.
-    assert sum(int(str(after[key]["count"])) for key in {*after} - {*kept}) == 3
+    assert sum(int(str(row["count"])) for row in after.values()) == 3
+    assert {row["observed_at"] for row in after.values()}.isdisjoint(
+        row["observed_at"] for row in upgraded.before["klaviyo.metric_aggregates"].values()
+    )
 
 
-def without(rows: Rows, column: str, periods: list[tuple[date, date]]) -> Rows:
-    """The rows whose day lies in none of the periods, each from a first to a last day."""
-    return {
-        key: row
-        for key, row in rows.items()
-        if not any(first <= date.fromisoformat(str(row[column])) <= last for first, last in periods)
-    }
+def test_numbers_of_several_definitions_give_way_to_those_of_one_within_days(version: str, tmp_path: Path) -> None:
+    with unpacked(version, "settled", tmp_path) as case:
+        table, flags = "klaviyo.campaign_values", case.told["settings"]["klaviyo"]
+        before = case.journey.sql(f"SELECT count(*), min(interval), max(interval) FROM {table}")
+        with duckdb.connect(str(case.journey.folder / "warehouse.duckdb")) as connection:
+            # As 0.1.0 leaves them where the interval was changed.
+            connection.execute(
+                f"INSERT INTO {table} SELECT * REPLACE ('week' AS interval, id || 'w' AS id) FROM {table}"
+            )
+        unfinished = []
+        for _ in range(3):
+            case.clock.forward(days=1)
+            outcome = case.journey.load(**flags)["campaign_values"]
+            unfinished.append(outcome.unfinished is not None)
+            found = case.journey.sql(f"SELECT DISTINCT interval FROM {table} ORDER BY 1")
+            assert found == ([("day",), ("week",)] if unfinished[-1] else [])
+        # 220 days and those since, 200 a day. The account of this sandbox has no campaigns, so nothing is left.
+        assert unfinished == [True, False, False]
+        assert before[0][0] > 0
 
 
 def test_a_package_that_was_pending_is_loaded_once(version: str, tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ def plan_info(cost: Cost) -> dict[str, Any]:
                 "requests_left_to_later_runs": one.left,
                 "requests_per_day": one.rate.daily,
                 "looks_up_metrics": one.names_metrics,
+                "new_definition": one.plan.redefined is not None,
             }
             for one in cost.reports
         ],
@@ -205,8 +206,12 @@ def _remark(one: ReportCost) -> str:
         return f"comes with {one.shared_with}"
     if one.rate.daily is not None:
         later = f"{counted(one.left, 'more request')} in later runs; " if one.left else ""
+        if one.plan.redefined is not None:
+            later = f"new definition, the table keeps its rows until it is complete; {later}"
         return f"{later}{one.rate.steady:,} requests a minute, {one.rate.daily:,} a day"
     lookup = "the account's metrics are asked for first; " if one.names_metrics else ""
+    if one.plan.redefined is not None:
+        lookup = f"new definition, the table keeps its rows until it is complete; {lookup}"
     if one.per_parent:
         return f"{lookup}and at least one for each of the {one.per_parent}; {one.rate.steady:,} requests a minute"
     return f"{lookup}{one.rate.steady:,} requests a minute"
@@ -313,6 +318,9 @@ class RunReport:
                     "error": None if outcome.error is None else _error_info(outcome.error),
                     "failed_windows": _bounds(outcome.failed_windows),
                     "left_to_later_runs": _bounds(outcome.deferred),
+                    "new_definition": None
+                    if outcome.unfinished is None
+                    else {"requests_done": outcome.unfinished.done, "requests": outcome.unfinished.requests},
                     "kept_in_extra": dict(outcome.misfits + outcome.new_fields),
                     "new_fields": list(outcome.new_fields),
                 }
@@ -363,6 +371,7 @@ def show_run(report: RunReport) -> None:
         windows = {outcome.report: outcome.failed_windows for outcome in outcomes}
         _show_errors(failed, lambda name: f"not read: {listed(windows[name])}" if windows[name] else "")
     _show_deferred(outcomes)
+    _show_unfinished(outcomes)
     _show_kept("Values that do not fit their column", {one.report: one.misfits for one in outcomes})
     _show_kept("Fields that this version does not know", {one.report: one.new_fields for one in outcomes})
     _show_traffic(outcomes)
@@ -399,6 +408,17 @@ def _show_deferred(outcomes: Sequence[Outcome]) -> None:
         write("\nLeft to later runs, since Klaviyo limits these requests by the day; the newest are read first:")
         for outcome in deferred:
             write(f"  {outcome.report}: {listed(sorted(outcome.deferred, reverse=True))}")
+
+
+def _show_unfinished(outcomes: Sequence[Outcome]) -> None:
+    found = [(outcome.report, outcome.unfinished) for outcome in outcomes if outcome.unfinished]
+    if found:
+        write()
+    for report, so_far in found:
+        write(
+            f"{report}: new definition, {number(so_far.done)} of {counted(so_far.requests, 'request')} done; "
+            "the table still holds the old one."
+        )
 
 
 def _show_kept(what: str, counts: Mapping[str, Counter[str]]) -> None:

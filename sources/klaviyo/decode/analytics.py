@@ -34,6 +34,10 @@ OBSERVED_AT = "observed_at"
 #: The column that identifies a row when it is read again.
 ID = "id"
 
+#: Values of a grouping for what belongs to none: not attributed to a message, or without the property. The dimensions
+#: of metric aggregates are texts and never null in Klaviyo's specification.
+_NONE = (b"null", b'""')
+
 #: Paths of the columns that identify a period, whose rows are replaced together.
 PERIOD_KEY = ("context.interval", "context.conversion_metric_id", "context.metric_id", "period.first_day")
 
@@ -187,6 +191,8 @@ class AnalyticsShaper:
             self._place(row, bucket.start, window, interval, zone)
             for path, value in groups.items():
                 column = self._by_path.get(path)
+                if column is not None and bytes(value) in _NONE:
+                    continue
                 if column is None or not _put(row, column, value):
                     extra[path] = bytes(value)
             for path, values in numbers.items():

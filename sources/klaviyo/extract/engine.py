@@ -438,6 +438,11 @@ class Handle:
         with self._stream.lock:
             return dict(self._stream.childless)
 
+    @property
+    def requests_per_window(self) -> int:
+        """How many requests a window takes, without further pages."""
+        return len(self._stream.report.lineage[0].variants)
+
     def take(self, *, last: bool, append: bool = False) -> Taken:
         """What can be loaded now.
 

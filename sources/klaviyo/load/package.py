@@ -22,15 +22,15 @@ class Package:
         self.last = False
         self.begin()
 
-    @property
-    def only(self) -> bool:
-        """Whether no other package follows it."""
-        return self._most_rows is None
-
     def begin(self) -> None:
         """A new package begins."""
         self._rows = 0
         self._started_s = self._clock.monotonic()
+
+    @property
+    def single(self) -> bool:
+        """Whether the run has no other package."""
+        return self._most_rows is None and self._most_seconds is None
 
     def add(self, rows: int) -> None:
         """Count rows that are handed to dlt."""

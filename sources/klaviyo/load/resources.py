@@ -5,21 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import dlt
+import pyarrow as pa
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.extract import DltResource
 
 from ..catalog.contracts import DELETED, ROW_VERSION
+from ..catalog.model import AnalyticsQuery
 from ..catalog.report import Report
-from ..decode.analytics import PERIOD_KEY
 from ..decode.nested import standing
 from ..decode.raw import unpacked
 from ..decode.storable import storable
+from ..extract.buffer import Drained
 from ..extract.engine import Handle
 from ..plan import state
+from ..plan.daily_quota import counted_from
 from ..plan.plan import Disposition, Plan, fingerprint
 from ..windows import BEGINNING, EVERYTHING, Window, union, until
+from . import redefinition
 from .destination import type_of
 from .latest import Latest
 from .package import Package
@@ -39,17 +44,12 @@ def resource(report: Report, disposition: Disposition, rows: Callable[[], Iterat
     Args:
         rows: yields the tables of the report; called again whenever the resource is extracted.
     """
-    contract = report.contract
     inferred = report.custom is not None and report.custom.inferred
-    columns: dict[str, Any] = {
-        column.name: {"data_type": column.data_type, "nullable": column.nullable, "description": column.description}
-        for column in contract.columns
-        if not inferred or column.primary_key
-    }
-    keys: dict[str, Any] = {"primary_key": contract.primary_key}
+    columns = _columns(report)
+    keys: dict[str, Any] = {"primary_key": report.contract.primary_key}
     if report.endpoint.analytics is not None:
         # A period that is read again is replaced whole: groupings that it no longer has must go.
-        keys = {"merge_key": [column.name for column in contract.columns if column.path in PERIOD_KEY]}
+        keys = {"merge_key": redefinition.period_columns(report)}
     if disposition is Disposition.HISTORY:
         columns[ROW_VERSION] = {"data_type": "text", "nullable": False, "description": "What dlt compares rows by."}
     elif disposition is not Disposition.REPLACE:
@@ -75,8 +75,18 @@ def resource(report: Report, disposition: Disposition, rows: Callable[[], Iterat
         spec=BaseConfiguration,
     )
     # dlt writes it as a comment on Databricks, `comments.py` on DuckDB and Postgres.
-    made.apply_hints(additional_table_hints={"description": contract.description})
+    made.apply_hints(additional_table_hints={"description": report.contract.description})
     return made
+
+
+def _columns(report: Report) -> dict[str, Any]:
+    """dlt's hints of the columns, as far as they are declared."""
+    inferred = report.custom is not None and report.custom.inferred
+    return {
+        column.name: {"data_type": column.data_type, "nullable": column.nullable, "description": column.description}
+        for column in report.contract.columns
+        if not inferred or column.primary_key
+    }
 
 
 def write_disposition(disposition: Disposition) -> Any:
@@ -119,7 +129,12 @@ def rows_of(run: Run, name: str, package: Package, *, append: bool = False, reus
     handle = run.handle(name)
     writer = _Writer(run, handle, package, resource_state, reused)
     try:
-        yield from writer.whole() if handle.plan.whole else writer.windowed(append)
+        if handle.plan.whole:
+            yield from writer.whole()
+        elif writer.is_redefined:
+            yield from writer.redefined()
+        else:
+            yield from writer.windowed(append)
     except GeneratorExit:
         # Another resource failed, or the user wanted a few rows only (`add_limit`). No coverage is stored.
         handle.drop()
@@ -140,6 +155,11 @@ class _Writer:
         self._reused = reused
         self._begun = False
 
+    @property
+    def is_redefined(self) -> bool:
+        """Whether the table holds the rows of another definition."""
+        return self._plan.redefined is not None and state.loaded_by(self._state) != self._plan.loaded_by
+
     def windowed(self, append: bool) -> Iterator[Any]:
         """The rows that are there, until the package is full or the report is read."""
         plan, handle, query = self._plan, self._handle, self._plan.settings.analytics
@@ -158,7 +178,7 @@ class _Writer:
             waits, tables = taken.needs_merge, iter(taken.tables)
             for table in tables:
                 settled = table if latest is None else latest.settled(table)
-                if settled is None and not self._package.only:
+                if settled is None and not self._package.single:
                     handle.put_back([table, *tables])
                     waits = True
                     break
@@ -189,13 +209,95 @@ class _Writer:
         now = self._run.server_now()
         loaded, covered = state.covered(self._state, plan.loaded_by), until(taken.covered or [], now)
         if query is not None:
-            state.remember_analytics(self._state, query, self._run.began, handle.requests)
+            self._remember_requests(query)
+            yield from self._unstaged()
         # A period that is read again and was not reached is left to the next run. If nothing new was covered, the
         # lookback of the next run reaches as far back anyway, and the high-water mark stays where it was.
         if first or until(loaded, now) != loaded or union([*loaded, *covered]) != loaded:
             state.remember(self._state, covered, plan.loaded_by)
         self._note()
-        handle.output.loaded = taken.ended
+        handle.output.loaded = taken.ended and not state.has_leftover(self._state)
+
+    def redefined(self) -> Iterator[Any]:
+        """The rows of a new definition: they are staged, and once none is missing, all of them replace the table.
+
+        Between the two the state says that the table's definition is in doubt, since rows and state are not committed
+        at the same moment. Without it, a kill and a lost working folder would leave the old definition in the state and
+        the new one in the table. A run with a single package has no time for that.
+        """
+        plan, handle, query = self._plan, self._handle, self._plan.settings.analytics
+        if plan.redefined is None or query is None:
+            raise ValueError(f"{plan.report.name} has no new definition")
+        found = state.staged(self._state)
+        known = found if found is not None and found.by == plan.loaded_by else None
+        build = known.build if known else uuid4().hex
+        may_replace = self._package.single or state.is_in_doubt(self._state)
+        handed_over = False
+        while True:
+            last = self._package.full
+            taken = handle.take(last=last)
+            covered = until(taken.covered or [], self._run.server_now())
+            complete = taken.ended and plan.redefined.is_complete(covered, self._run.server_now())
+            if complete and may_replace and not handed_over:
+                break
+            for table in taken.tables:
+                handed_over = True
+                self._package.add(table.num_rows)
+                yield redefinition.staged(plan.report, self._storable(table), build)
+            if taken.ended or last:
+                break
+            if not taken.tables.rows:
+                yield None
+        self._raise()
+        self._remember_requests(query)
+        if complete and may_replace and not handed_over:
+            yield from self._replacement(known, taken.tables)
+            state.remember(self._state, covered, plan.loaded_by)
+            state.forget_staged(self._state)
+            handle.output.loaded = not state.has_leftover(self._state)
+            return
+        if known is not None or covered:
+            state.remember_staged(self._state, state.Staged(plan.loaded_by, build, covered))
+        if complete:
+            # The next load package replaces the table.
+            state.doubt(self._state)
+        handle.output.loaded = taken.ended and not complete
+
+    def _replacement(self, known: state.Staged | None, tables: Drained) -> Iterator[Any]:
+        """The items that replace the table: what is staged, and what was read since.
+
+        Args:
+            known: what is staged of the definition.
+        """
+        report = self._plan.report
+        columns = _columns(report)
+        fresh = [self._storable(table) for table in tables]
+        empty = True
+        if known is not None:
+            pipeline = dlt.current.pipeline()
+            for table in redefinition.read_back(pipeline, report, known.build, fresh):
+                empty = False
+                self._package.add(table.num_rows)
+                yield redefinition.replacing(report, table, columns, read_back=True)
+        for table in map(standing, fresh):
+            empty = False
+            self._package.add(table.num_rows)
+            yield redefinition.replacing(report, table, columns, read_back=False)
+        if empty:
+            yield redefinition.replacing(report, self._handle.output.shaper.empty(), columns, read_back=False)
+
+    def _remember_requests(self, query: AnalyticsQuery) -> None:
+        run, requests, per_minute = self._run, self._handle.requests, self._plan.report.rate.steady
+        counted = counted_from(run.began, run.clock.now().replace(microsecond=0), requests, per_minute)
+        state.remember_analytics(self._state, query, run.began, requests, counted)
+
+    def _unstaged(self) -> Iterator[Any]:
+        """Delete staged rows that nothing refers to; those that are not needed any more are left to the next package."""
+        if state.has_leftover(self._state):
+            yield redefinition.nothing_staged(self._plan.report, self._handle.output.shaper.empty())
+            state.forget_leftover(self._state)
+        else:
+            state.forget_staged(self._state)
 
     def whole(self) -> Iterator[Any]:
         """All rows, once all of them are read."""
@@ -254,14 +356,16 @@ class _Writer:
 
     def _fitted(self, table: Any) -> Any:
         """The table as the destination can hold it; or the dicts that dlt is to infer the columns of."""
-        output, contract = self._handle.output, self._plan.report.contract
-        if type_of(dlt.current.pipeline()) in _PARTICULAR:
-            # A value that the destination refuses would fail the load for good.
-            table, misfits = storable(table, contract)
-            output.misfits.update(misfits)
-        custom = self._plan.report.custom
-        item = unpacked(table, contract) if custom is not None and custom.inferred else table
+        table, custom = self._storable(table), self._plan.report.custom
+        item = unpacked(table, self._plan.report.contract) if custom is not None and custom.inferred else table
         return self._with_disposition(item)
+
+    def _storable(self, table: pa.Table) -> pa.Table:
+        """The table with values that the destination can hold: one that it refuses would fail the load for good."""
+        if type_of(dlt.current.pipeline()) in _PARTICULAR:
+            table, misfits = storable(table, self._plan.report.contract)
+            self._handle.output.misfits.update(misfits)
+        return table
 
     def _raise(self) -> None:
         error = self._handle.error

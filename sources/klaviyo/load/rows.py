@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from .redefinition import ReadBack
+
 Row = dict[str, Any]
 #: A table, or a row of a report whose columns dlt infers.
 Item = TypeVar("Item")
@@ -24,7 +26,9 @@ def map_rows(change: Callable[[Row], Row]) -> Callable[[Item], Item]:
         change: takes a row as a dict of Python values and returns the new one.
     """
 
-    def step(item: Any) -> Any:
+    def step(item: Any, meta: Any = None) -> Any:
+        if isinstance(meta, ReadBack):
+            return item
         if not isinstance(item, pa.Table):
             return change(item)
         rows = [change(row) for row in item.to_pylist()]
@@ -47,7 +51,9 @@ def filter_rows(keep: Callable[[Row], bool]) -> Callable[[Item], Item | None]:
         keep: takes a row as a dict of Python values; False leaves it out.
     """
 
-    def step(item: Any) -> Any:
+    def step(item: Any, meta: Any = None) -> Any:
+        if isinstance(meta, ReadBack):
+            return item
         if not isinstance(item, pa.Table):
             return item if keep(item) else None
         return item.filter(pa.array([keep(row) for row in item.to_pylist()], pa.bool_()))

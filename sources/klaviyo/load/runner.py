@@ -35,6 +35,14 @@ from .turn import Turn
 log = logging.getLogger("klaviyo")
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """How far a new definition of an analytics report is staged, in requests."""
+
+    done: int
+    requests: int
+
+
 @dataclass
 class Outcome:
     """One report after a run.
@@ -54,6 +62,7 @@ class Outcome:
         shared_with: the report whose requests filled this one too.
         deferred: what the daily quota leaves to later runs.
         left_out: nothing was read, since Klaviyo does not filter events by its metric, which a pattern chose.
+        unfinished: set where the report has a new definition, and its table still holds the old one.
     """
 
     report: str
@@ -73,6 +82,7 @@ class Outcome:
     shared_with: str | None = None
     deferred: list[Window] = field(default_factory=list)
     left_out: bool = False
+    unfinished: Unfinished | None = None
 
 
 def run(
@@ -252,11 +262,15 @@ class _Loop:
         return Outcome(name, windows, False, 0, 0, 0, 0, 0.0, None, error=error, failed_windows=windows)
 
     def _outcome(self, name: str, stored: Mapping[str, Any]) -> Outcome:
-        plan, read = self._reading.plan(name), self._reading.handle(name).outcome()
-        mark = None
+        plan, handle, own = self._reading.plan(name), self._reading.handle(name), state.of_report(stored, name)
+        read, mark, unfinished = handle.outcome(), None, None
         if not plan.whole and plan.report.cursor is not None:
-            covered = state.covered(state.of_report(stored, name), plan.loaded_by)
-            mark = high_water(start_of(plan.report, plan.settings), covered)
+            mark = high_water(start_of(plan.report, plan.settings), state.covered(own, plan.loaded_by))
+        if plan.redefined is not None and state.loaded_by(own) != plan.loaded_by:
+            staged = state.staged(own)
+            covered = staged.covered if staged is not None and staged.by == plan.loaded_by else []
+            each = handle.requests_per_window
+            unfinished = Unfinished(each * plan.redefined.done(covered), each * len(plan.redefined.parts))
         return Outcome(
             report=name,
             windows=sorted(plan.windows),
@@ -275,4 +289,5 @@ class _Loop:
             shared_with=read.shared_with,
             deferred=read.deferred,
             left_out=read.left_out,
+            unfinished=unfinished,
         )

@@ -80,6 +80,35 @@ def selections(settings: Settings) -> dict[str, Selection]:
 
 
 @dataclass(frozen=True, slots=True)
+class Redefinition:
+    """An analytics report that has another definition than the rows in its table.
+
+    The table keeps its rows until those of the new definition are complete, which can take several runs. Then these
+    replace the table.
+
+    Attributes:
+        period: what has to be read.
+        parts: the period, one window for each request.
+    """
+
+    period: Window
+    parts: Sequence[Window]
+
+    def is_complete(self, covered: Sequence[Window], now: datetime) -> bool:
+        """Whether all of the period is covered.
+
+        Args:
+            now: the time at Klaviyo, aware UTC. Coverage ends there, even if this machine's clock is ahead.
+        """
+        wanted = until([self.period], now)
+        return bool(wanted) and not subtract(wanted[0], covered)
+
+    def done(self, covered: Sequence[Window]) -> int:
+        """How many of the parts are covered."""
+        return sum(not subtract(part, covered) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How one run reads one report. Everything that fetches, decodes and loads goes by this value.
 
@@ -91,6 +120,7 @@ class Plan:
         append: the table has no row of these windows and will get none from elsewhere: the rows may be appended.
         childless: parents that were found to have no child -> their date at that time. They are not asked again while
             they have it.
+        redefined: set where an analytics report has another definition than the rows in its table.
     """
 
     report: Report
@@ -100,6 +130,7 @@ class Plan:
     whole: bool
     append: bool = False
     childless: Mapping[str, str] = field(default_factory=dict)
+    redefined: Redefinition | None = None
 
     @property
     def loaded_by(self) -> str:
@@ -121,6 +152,9 @@ def plan_analytics(
     what is missing, newest first; then what may have changed. `extract = "all"` reads the period again: the daily quota
     may not be enough to replace the table in one run.
 
+    With a new definition the whole period is missing, but for what is staged. The interval that is not over is missing
+    in every run: it comes last then, so that a run of a single request gets on, too.
+
     Args:
         resource_state: what is stored of the report.
         zone: IANA name of the account's timezone.
@@ -139,27 +173,43 @@ def plan_analytics(
     most_requests = None if quota is None else share(quota, state.spent(resource_state), now)
     query = replace(query, zone=zone, most_requests=most_requests)
     settings = replace(settings, start=start, end=end, analytics=query)
-    loaded = _trusted(state.covered(resource_state, query.signature), now)
+    redefined = state.loaded_by(resource_state) not in (None, query.signature)
+    staged = state.staged(resource_state)
+    if not redefined:
+        stored = state.covered(resource_state, query.signature)
+    else:
+        stored = staged.covered if staged and staged.by == query.signature else []
+    loaded = _trusted(stored, now)
     if start >= end:
-        return Plan(report, settings, [], loaded, False)
+        return Plan(report, settings, [], [] if redefined else loaded, False)
     period = Window(start, end)
     missing = subtract(period, loaded)
     # Lookback applies before the end of the newest interval only. What was read later than that does not change.
     late = [Window(loaded[-1].end - settings.lookback, loaded[-1].end)] if loaded and settings.lookback else []
-    rereads = settings.reread or settings.extract == "all"
+    # A new definition reads everything anyway. To begin again in each run would never end.
+    rereads = (settings.reread or settings.extract == "all") and not redefined
     again = [period] if rereads else intersection([period], late)
     # The hours of a day are asked for together: Klaviyo may take timeframes by the day.
     unit: Interval = "day" if query.interval == "hour" else query.interval
     most = analytics.intervals[query.interval] // (24 if query.interval == "hour" else 1)
-    # A week or a month may begin before the day from which Klaviyo has data.
-    found = cut([*missing, *again], unit, clock, most=most, end=end)
-    windows = [Window(max(one.start, since), one.end) for one in found]
+
+    def parts(of: Sequence[Window]) -> list[Window]:
+        # A week or a month may begin before the day from which Klaviyo has data.
+        found = cut(of, unit, clock, most=most, end=end)
+        return [Window(max(one.start, since), one.end) for one in found]
+
+    windows = parts([*missing, *again])
     new = [one for one in reversed(windows) if rereads or intersection([one], missing)]
+    if redefined:
+        # Never read, then read in part, then the interval that is not over.
+        new.sort(key=lambda one: (1 + (one.end == end)) if intersection([one], loaded) else 0)
     due = [one for one in reversed(windows) if one not in new]
     if due and most_requests is not None:
         # The quota may not be enough for all of them. Each hour starts with another one, so that all have their turn.
         turn = int(now.timestamp() // 3600) * max(1, most_requests - len(new)) % len(due)
         due = [*due[turn:], *due[:turn]]
+    if redefined:
+        return Plan(report, settings, [*new, *due], loaded, False, redefined=Redefinition(period, parts([period])))
     kept = [rest for window in loaded for rest in subtract(window, new)]
     return Plan(report, settings, [*new, *due], kept, False)
 

@@ -6,6 +6,7 @@ The only store is dlt's state, which dlt commits together with the rows and rest
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +34,26 @@ _REFUSED_FOR = timedelta(days=30)
 
 #: The most parents without a child that are remembered, those of the latest date.
 _MOST_CHILDLESS = 5000
+_STAGED = "staged"
+_LEFTOVER = "leftover"
+
+#: No definition.
+_IN_DOUBT = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What is staged of a new definition of an analytics report.
+
+    Attributes:
+        by: signature of the definition.
+        build: what its staged rows carry, so that no others are taken for them.
+        covered: the periods that are staged.
+    """
+
+    by: str
+    build: str
+    covered: list[Window]
 
 
 def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
@@ -46,10 +67,54 @@ def covered(resource_state: Mapping[str, Any], by: str) -> list[Window]:
     return _windows(resource_state.get(_COVERED, ()))
 
 
+def loaded_by(resource_state: Mapping[str, Any]) -> str | None:
+    """What the coverage is of: a date field, or the definition of an analytics report. None before the first load."""
+    return resource_state.get(_BY)
+
+
 def remember(resource_state: MutableMapping[str, Any], windows: Sequence[Window], by: str) -> None:
     """Write the coverage, and what dates it, into the state of a resource."""
     resource_state[_BY] = by
     resource_state[_COVERED] = _texts(windows)
+
+
+def is_in_doubt(resource_state: Mapping[str, Any]) -> bool:
+    """Whether nobody knows which definition the rows in the table have."""
+    return resource_state.get(_BY) == _IN_DOUBT
+
+
+def doubt(resource_state: MutableMapping[str, Any]) -> None:
+    """Write that the table is about to be replaced: from now on its rows may have the old or the new definition."""
+    resource_state[_BY] = _IN_DOUBT
+    resource_state.pop(_COVERED, None)
+
+
+def staged(resource_state: Mapping[str, Any]) -> Staged | None:
+    """What is staged of a new definition; None where nothing is."""
+    stored = resource_state.get(_STAGED)
+    return stored and Staged(stored[_BY], stored["build"], _windows(stored[_COVERED]))
+
+
+def remember_staged(resource_state: MutableMapping[str, Any], staged: Staged) -> None:
+    """Write what is staged of a new definition. Rows of another one that are staged are never read any more."""
+    resource_state[_STAGED] = {_BY: staged.by, "build": staged.build, _COVERED: _texts(staged.covered)}
+    resource_state.pop(_LEFTOVER, None)
+
+
+def has_leftover(resource_state: Mapping[str, Any]) -> bool:
+    """Whether there are staged rows that nothing refers to."""
+    return bool(resource_state.get(_LEFTOVER))
+
+
+def forget_staged(resource_state: MutableMapping[str, Any]) -> None:
+    """Refer to the staged rows no more. They may be deleted once this is stored, and not before."""
+    if resource_state.pop(_STAGED, None) is not None:
+        resource_state[_LEFTOVER] = True
+
+
+def forget_leftover(resource_state: MutableMapping[str, Any]) -> None:
+    """Write that no rows are staged."""
+    resource_state.pop(_LEFTOVER, None)
 
 
 def zone(resource_state: Mapping[str, Any]) -> str | None:
@@ -58,23 +123,34 @@ def zone(resource_state: Mapping[str, Any]) -> str | None:
 
 
 def spent(resource_state: Mapping[str, Any]) -> list[tuple[datetime, int]]:
-    """When recent runs began, and how many requests of the daily quota each of them sent."""
-    return [(datetime.fromisoformat(began), requests) for began, requests in resource_state.get(_SPENT, ())]
+    """From when on the requests of recent runs count against the daily quota, and how many they are."""
+    # Version 0.1.0 stored only when a run began.
+    return [
+        (datetime.fromisoformat(counted[0] if counted else began), requests)
+        for began, requests, *counted in resource_state.get(_SPENT, ())
+    ]
 
 
 def remember_analytics(
-    resource_state: MutableMapping[str, Any], analytics_query: AnalyticsQuery, began: datetime, requests: int
+    resource_state: MutableMapping[str, Any],
+    analytics_query: AnalyticsQuery,
+    began: datetime,
+    requests: int,
+    counted: datetime | None = None,
 ) -> None:
     """Write the timezone of an analytics report, and how many requests this run has sent so far.
 
     Args:
         began: when this run began.
+        counted: from when on its requests count; None if from then on.
     """
-    earlier = [(when, number) for when, number in recent(spent(resource_state), began) if when != began]
     resource_state[_ZONE] = analytics_query.zone
-    if analytics_query.most_requests is not None:
-        now = [(began, requests)] if requests else []
-        resource_state[_SPENT] = [[when.isoformat(), number] for when, number in (*earlier, *now)]
+    if analytics_query.most_requests is None:
+        return
+    entries = zip(resource_state.get(_SPENT, ()), spent(resource_state), strict=True)
+    earlier = [entry for entry, one in entries if entry[0] != began.isoformat() and recent([one], began)]
+    now = [[began.isoformat(), requests, (counted or began).isoformat()]] if requests else []
+    resource_state[_SPENT] = [*earlier, *now]
 
 
 def of_report(pipeline_state: Mapping[str, Any], report: str) -> Mapping[str, Any]:
