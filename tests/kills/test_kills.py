@@ -288,7 +288,7 @@ def test_a_table_holds_one_definition_and_all_of_it_after_a_death_at_any_step(tm
         for number, death in enumerate(REDEFINING):
             new = "hour" if held != "hour" else "week"
             process = PROCESSES.Process(
-                target=work, args=(journey.folder, journey.server.url, clock.now(), defined(new), death)
+                target=work, args=(journey.folder, journey.server.url, clock, defined(new), death)
             )
             process.start()
             process.join()
