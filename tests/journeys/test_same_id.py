@@ -54,3 +54,9 @@ def test_a_record_that_comes_again_and_again_is_there_once_and_all_is_covered(jo
     assert journey.sql("SELECT count(*), count(DISTINCT id) FROM klaviyo.profiles") == [(586, 586)]
     assert outcome.high_water == journey.clock.now() - timedelta(seconds=60)
     assert journey.run("profiles", lookback_days=0)["profiles"].requests == 0
+
+
+def test_a_run_counts_a_record_that_comes_twice_once(journey: Journey) -> None:
+    for number in range(3):
+        put(journey, number, "twice", f"copy {number}", MOMENT)
+    assert [journey.load("profiles", extract=extract)["profiles"].rows for extract in ("incremental", "all")] == [1, 1]

@@ -459,6 +459,11 @@ class Handle:
         """Return tables that were taken, to be taken first in the next load package."""
         self._engine.put_back(self.output, tables)
 
+    def uncount(self, rows: int) -> None:
+        """Take rows out of the count that were decoded and are not loaded, since they came twice."""
+        with self._stream.lock:
+            self.output.rows -= rows
+
     def drop(self) -> None:
         """Give up the rest of the report. Its requests end, unless they fill another one too."""
         self._engine.drop(self._stream, self.output)

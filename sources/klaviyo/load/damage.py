@@ -19,8 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from dlt.common.json import json
 from dlt.common.schema.utils import verify_schema_hash
 from dlt.common.storages.file_storage import FileStorage
@@ -43,7 +41,7 @@ _SCHEMA, _STATE = ".schema.json", Pipeline.STATE_FILE
 #: Folders of a load package with words for people, which dlt does not parse.
 _NOTES = (PackageStorage.EXCEPTIONS_FOLDER, PackageStorage.FAILED_JOBS_FOLDER)
 #: Errors of the parsers for what is not a whole file of its kind.
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, EOFError, zlib.error, pa.ArrowException)
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, EOFError, zlib.error)
 
 
 def rebuild_if_damaged(working_dir: Path) -> bool:
@@ -196,9 +194,16 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _read_parquet(path: Path) -> None:
-    with pq.ParquetFile(path) as file:
-        for _ in file.iter_batches():
-            pass
+    # Imported here, since `plan` looks through the folder too, and these imports take longer than the rest of it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            for _ in file.iter_batches():
+                pass
+    except pa.ArrowException as error:
+        raise ValueError(path.name) from error
 
 
 def _read_text(path: Path) -> None:

@@ -15,7 +15,7 @@ from dlt.extract import DltResource
 from ..catalog.contracts import DELETED, ROW_VERSION
 from ..catalog.model import AnalyticsQuery
 from ..catalog.report import Report
-from ..decode.nested import standing
+from ..decode.nested import deletions, standing
 from ..decode.raw import unpacked
 from ..decode.storable import storable
 from ..extract.buffer import Drained
@@ -141,6 +141,11 @@ def rows_of(run: Run, name: str, package: Package, *, append: bool = False, reus
         raise
 
 
+def _counted(table: pa.Table) -> int:
+    """How many rows of a table are no delete markers."""
+    return int(table.num_rows) - deletions(table)
+
+
 class _Writer:
     """Hands the rows of one report to dlt, and writes into its state what they cover."""
 
@@ -183,7 +188,9 @@ class _Writer:
                     waits = True
                     break
                 # A plain `pipeline.run` has one package: of two rows that dlt cannot tell apart it keeps either.
-                table = table if settled is None else settled
+                kept = table if settled is None else settled
+                handle.uncount(_counted(table) - _counted(kept))
+                table = kept
                 first = False
                 self._package.add(table.num_rows)
                 yield self._fitted(table)
@@ -311,12 +318,13 @@ class _Writer:
             raise handle.left_out
         if handle.failed or handle.left_out is not None or spool is None:
             return
-        empty = True
+        rows = 0
         for table in map(standing, spool.tables()):
-            empty = empty and table.num_rows == 0
+            rows += table.num_rows
             self._package.add(table.num_rows)
             yield self._fitted(table)
-        if empty:
+        handle.uncount(handle.output.rows - rows)
+        if not rows:
             # dlt replaces or retires nothing for a resource that yields nothing.
             yield self._empty()
         spool.close()
