@@ -21,7 +21,7 @@ from ..extract.tuning import DEFAULT, Tuning
 from ..plan import state
 from ..plan.plan import selections, start_of
 from ..windows import BEGINNING, Window, high_water
-from . import dlt_compat, duckdb, fits
+from . import dlt_compat, duckdb, fits, snowflake
 from .doubles import remove_doubles
 from .package import Package
 from .prepare import Run
@@ -91,6 +91,7 @@ def run(
     with dlt_compat.applied(pipeline, one_worker=duckdb.duckdb_file(pipeline) is not None):
         fits.check(pipeline, selections(settings).values())
         duckdb.prepare(pipeline)
+        snowflake.prepare(pipeline.destination)
         recover(pipeline)
         return _Loop(pipeline, settings, clock, stop or threading.Event(), tuning).run(on_progress)
 
