@@ -86,6 +86,7 @@ def test_every_default_report_holds_the_truth_and_its_json_is_objects_and_arrays
 
 def test_every_statement_is_one_of_snowflakes(everything: Everything, caplog: pytest.LogCaptureFixture) -> None:
     kinds: dict[str, set[str]] = {}
+    created = set()
     with caplog.at_level(logging.WARNING, "sqlglot"):
         for run, statements in everything[2].items():
             for statement in statements:
@@ -93,12 +94,16 @@ def test_every_statement_is_one_of_snowflakes(everything: Everything, caplog: py
                 for tree in sqlglot.parse(statement.replace("%s", "?"), read="snowflake"):
                     assert tree is not None
                     kinds.setdefault(run, set()).add(type(tree).__name__)
+                    if isinstance(tree, exp.Create):
+                        created.add(tree.kind)
     # sqlglot says so where it takes a statement without understanding it.
     assert caplog.records == []
     moved = {"Put", "Copy", "Insert", "Delete", "TruncateTable"}
     assert moved | {"Create"} <= kinds["first"]
     assert moved | {"Update"} <= kinds["again"]
     assert {kind for each in kinds.values() for kind in each} - moved <= {"Create", "Alter", "Select", "Update"}
+    # What the grants in docs/destinations/snowflake.md allow.
+    assert created == {"SCHEMA", "TABLE"}
 
 
 def test_json_is_parsed_where_rows_leave_staging_and_nowhere_else(everything: Everything) -> None:
