@@ -43,26 +43,17 @@ CREATE OR REPLACE TEMP MACRO regexp_instr(t, p) AS CASE WHEN regexp_matches(t, p
 """
 
 
+class _Digits(str):
+    """A number as it is written."""
+
+
 def try_parse_json(text: str | None) -> str | None:
-    """TRY_PARSE_JSON as documented: JSON as Snowflake would show it, None for what is no JSON."""
+    """TRY_PARSE_JSON as documented: JSON as Snowflake would show it, None for what it refuses."""
 
-    class Fixed(float):
-        """A number in the digits that NUMBER keeps."""
-
-        def __new__(cls, digits: str) -> Fixed:
-            made = super().__new__(cls, digits)
-            made.digits = digits
-            return made
-
-        digits: str
-
-        def __repr__(self) -> str:
-            return self.digits
-
-    def number(digits: str) -> Any:
+    def number(digits: str) -> _Digits:
         whole, _, part = digits.lstrip("-").partition(".")
         fits = "e" not in digits.lower() and len(whole.lstrip("0")) + len(part) <= 38 and len(part) <= 37
-        return Fixed(digits) if fits else float(digits)
+        return _Digits(digits if fits else repr(float(digits)))
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) < len(pairs):
@@ -70,10 +61,9 @@ def try_parse_json(text: str | None) -> str | None:
         return dict(pairs)
 
     try:
-        parsed = json.loads(text or "", parse_int=number, parse_float=number, object_pairs_hook=once)
+        return _dumped(json.loads(text or "", parse_int=number, parse_float=number, object_pairs_hook=once))
     except ValueError:
         return None
-    return _dumped(parsed)
 
 
 def _dumped(value: Any) -> str:
@@ -81,7 +71,7 @@ def _dumped(value: Any) -> str:
         return "{" + ",".join(f"{json.dumps(key)}:{_dumped(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_dumped, value)) + "]"
-    return repr(value) if isinstance(value, float) else json.dumps(value)
+    return value if isinstance(value, _Digits) else json.dumps(value)
 
 
 class StandIn:

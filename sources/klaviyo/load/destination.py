@@ -23,6 +23,8 @@ def in_one_transaction(destination: AnyDestination) -> AnyDestination:
     """
     made = copy(destination)
     made.config_params, made.caps_params = {**destination.config_params}, {**destination.caps_params}
+    # What an earlier run put there (`dlt_compat`, `snowflake`) makes clients with the settings of the original.
+    vars(made).pop("client", None)
     # Files have no staging, although the destination's list of strategies says so.
     if resolve_replace_strategy(_PLAIN, "insert-from-staging", made.capabilities()) is not None:
         made.config_params.setdefault("replace_strategy", "insert-from-staging")

@@ -16,8 +16,6 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from ..errors import ConfigError
 
-_MARK = "klaviyo_parses_json"
-
 #: Numbers that a VARIANT would change. It holds 38 digits; longer numbers, and all with an exponent, become a DOUBLE,
 #: which holds 17 digits and exponents of up to two digits for sure. POSIX syntax. No backslash, quote or semicolon:
 #: Snowflake would want them escaped, and dlt splits statements at semicolons.
@@ -29,17 +27,25 @@ INEXACT_NUMBER = (
 
 
 def prepare(destination: Any) -> None:
-    """Let a Snowflake destination parse JSON columns. Does nothing for other destinations.
+    """Let a Snowflake destination parse JSON columns. Does nothing for other destinations, or a second time.
 
     Only this destination object changes: dlt asks it for the client that makes the jobs. Where rows don't go through
     the staging dataset (the replace strategies `truncate-and-insert` and `staging-optimized`), JSON stays text.
     """
-    if not isinstance(destination, dlt.destinations.snowflake) or _MARK in vars(destination):
+    make_client = getattr(destination, "client", None)
+    if not isinstance(destination, dlt.destinations.snowflake) or isinstance(make_client, _ParsingClients):
         return
-    make_client = destination.client
+    vars(destination)["client"] = _ParsingClients(make_client)
 
-    def client(*args: Any, **options: Any) -> Any:
-        made: Any = make_client(*args, **options)
+
+class _ParsingClients:
+    """Makes a destination's clients as before, and lets each of them make jobs that parse JSON."""
+
+    def __init__(self, make_client: Any) -> None:
+        self._make_client = make_client
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        made = self._make_client(*args, **options)
         merge, replace = _jobs()
         make_replace_jobs = made._create_replace_followup_jobs
 
@@ -50,8 +56,6 @@ def prepare(destination: Any) -> None:
         made._create_merge_followup_jobs = lambda chain: [merge.from_table_chain(chain, made.sql_client)]
         made._create_replace_followup_jobs = replace_jobs
         return made
-
-    vars(destination).update({"client": client, _MARK: True})
 
 
 def _jobs() -> tuple[Any, Any]:
