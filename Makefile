@@ -26,7 +26,7 @@ steps: $(INSTALLED)  ## what is missing of an endpoint or a report, before a hun
 unit: steps  ## the tests without a server or a database, in seconds
 	$(BIN)/pytest tests/unit
 
-integration: $(INSTALLED)  ## what needs environments of its own: the wheel, `dlt init`
+integration: $(INSTALLED)  ## what needs environments of its own: the wheel, `dlt init`, fakesnow
 	$(BIN)/pytest -n 1 tests/packaging
 
 soak: $(INSTALLED)  ## random faults, changes and kills, for MINUTES from scenario SEED on; every table is compared

@@ -9,10 +9,12 @@ from typing import Any
 
 import dlt
 import pytest
+from dlt.common.schema import Schema
 from dlt.destinations._adbc_jobs import AdbcParquetCopyJob
 
 from sources.klaviyo.errors import ConfigError
 from sources.klaviyo.load import dlt_compat
+from sources.klaviyo.load.destination import in_one_transaction
 from tests.support.journeys import home
 
 
@@ -118,3 +120,14 @@ def test_jobs_of_one_destination_object_load_row_group_by_row_group_and_no_other
         dlt_compat.load_empty_files(ours)
     assert ours.client().create_load_job()._ingest_per_rowgroup is True
     assert theirs.client().create_load_job()._ingest_per_rowgroup is False
+
+
+def test_after_a_plain_run_sync_still_merges_in_one_transaction(pipeline: dlt.Pipeline) -> None:
+    used = pipeline.destination
+    assert used is not None
+    dlt_compat.load_empty_files(used)
+    made: Any = in_one_transaction(used)
+    dlt_compat.load_empty_files(made)
+    client = made.client(Schema("any"), made.spec()._bind_dataset_name("any"))
+    assert client.config.replace_strategy == "insert-from-staging"
+    assert client.capabilities.supports_transactions

@@ -9,6 +9,8 @@ import dlt
 from dlt.common.destination import AnyDestination
 from dlt.common.destination.utils import resolve_replace_strategy
 
+from . import dlt_compat
+
 #: A DuckDB file named like the dataset makes DuckDB's names ambiguous, so it is named after this.
 DEFAULT_DESTINATION = "warehouse"
 
@@ -28,6 +30,7 @@ def in_one_transaction(destination: AnyDestination) -> AnyDestination:
     """
     made = copy(destination)
     made.config_params, made.caps_params = {**destination.config_params}, {**destination.caps_params}
+    dlt_compat.forget_changes(made)
     # Files have no staging, although the destination's list of strategies says so.
     if resolve_replace_strategy(_PLAIN, "insert-from-staging", made.capabilities()) is not None:
         made.config_params.setdefault("replace_strategy", "insert-from-staging")

@@ -164,6 +164,12 @@ def change_clients(destination: Any, name: str, change: Callable[[Any], None]) -
     changes.setdefault(name, change)
 
 
+def forget_changes(destination: Any) -> None:
+    """Take all changes of clients back, from a copy whose clients would have the settings of the original."""
+    for name in ("client", _CHANGES):
+        vars(destination).pop(name, None)
+
+
 def _with_empty_files(client: Any) -> None:
     make_job = client.create_load_job
 

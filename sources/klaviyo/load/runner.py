@@ -22,7 +22,7 @@ from ..extract.tuning import DEFAULT, Tuning
 from ..plan import state
 from ..plan.plan import selections, start_of
 from ..windows import BEGINNING, Window, high_water
-from . import dlt_compat, duckdb, fits, postgres
+from . import dlt_compat, duckdb, fits, postgres, snowflake
 from .comments import describe
 from .doubles import remove_doubles
 from .package import Package
@@ -119,6 +119,7 @@ def run(
         stack.enter_context(turn.at_destination(pipeline, tuning.lease_s))
         duckdb.prepare(pipeline, private=settings.private_files)
         postgres.prepare(pipeline, settings.postgres_json)
+        snowflake.prepare(pipeline.destination)
         staging = Staging(pipeline)
         recover(pipeline)
         loop = _Loop(pipeline, settings, clock, stop or threading.Event(), tuning, turn, staging)
