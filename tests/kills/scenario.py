@@ -359,9 +359,9 @@ class Scenario:
                 raise Different(f"one of two runs at once did not end within {HANGS_S:.0f} s")
 
 
-#: Name -> how likely it happens after a run, and what. What the source does not heal yet has no chance.
+#: Name -> how likely it happens after a run, and what.
 MISHAPS: dict[str, tuple[float, Callable[[Scenario], None]]] = {
     "folder wiped": (0.3, Scenario.wipe_folder),
-    "files damaged": (0.0, Scenario.damage_files),
-    "two runs at once": (0.0, Scenario.run_two_at_once),
+    "files damaged": (0.1, Scenario.damage_files),
+    "two runs at once": (0.1, Scenario.run_two_at_once),
 }

@@ -16,7 +16,8 @@ from ..catalog.revisions import ending
 from ..clock import Clock, SystemClock
 from ..config.settings import Settings
 from ..errors import ConfigError, KlaviyoError
-from ..extract.engine import Engine, Handle
+from ..extract.engine import Engine
+from ..extract.handle import Handle
 from ..extract.tuning import DEFAULT, Tuning
 from ..plan import state
 from ..plan.plan import Plan, Selection, differs, fingerprint, plan_again, selections, settings_of_metric

@@ -19,7 +19,7 @@ from ..decode.nested import deletions, standing
 from ..decode.raw import unpacked
 from ..decode.storable import storable
 from ..extract.buffer import Drained
-from ..extract.engine import Handle
+from ..extract.handle import Handle
 from ..plan import state
 from ..plan.daily_quota import counted_from
 from ..plan.plan import Disposition, Plan, fingerprint
