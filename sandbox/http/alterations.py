@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import urllib.parse
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from ..data.resources import Resource
 from .render import dumped
@@ -29,8 +29,8 @@ class Alterations:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._empty_pages = 0
-        # Path and parameters of a page -> the record that it begins with, of the page before.
-        self._shifted: dict[Target, Any] = {}
+        # Path and parameters of a page -> the record that it begins with, of the page before, and what that one includes.
+        self._shifted: dict[Target, tuple[Resource, list[Resource] | None]] = {}
 
     def alter(self, kind: str, path: str, parameters: dict[str, str], page: bytes) -> bytes | None:
         """The altered page; None if there is nothing in it to alter."""
@@ -59,17 +59,25 @@ class Alterations:
         if following:
             query = urllib.parse.urlsplit(following).query
             with self._lock:
-                self._shifted[_target(path, dict(urllib.parse.parse_qsl(query, keep_blank_values=True)))] = rows[-1]
+                self._shifted[_target(path, dict(urllib.parse.parse_qsl(query, keep_blank_values=True)))] = (
+                    rows[-1],
+                    document.get("included"),
+                )
         return None
 
     def shifted(self, path: str, parameters: dict[str, str], page: bytes) -> bytes | None:
         """The page with the last record of the page before, if "shift" hit that one; else None."""
         with self._lock:
-            row = self._shifted.pop(_target(path, parameters), None)
-        document = _parsed(page) if row is not None else None
-        if document is None:
+            shifted = self._shifted.pop(_target(path, parameters), None)
+        if shifted is None or (document := _parsed(page)) is None:
             return None
-        document["data"].insert(0, row)
+        record, beside = shifted
+        document["data"].insert(0, record)
+        if beside:
+            # What the record refers to comes with it.
+            included = document.setdefault("included", [])
+            there = {(one["type"], one["id"]) for one in included}
+            included += [one for one in beside if (one["type"], one["id"]) not in there]
         return dumped(document)
 
 

@@ -22,6 +22,7 @@ from sandbox import Account
 from sources.klaviyo.catalog.reports import reports
 from sources.klaviyo.extract.tuning import Tuning
 from sources.klaviyo.load.runner import run
+from sources.klaviyo.load.turn import Turn
 from tests.kills import mixture
 from tests.kills.changes import Changes
 from tests.support import truth
@@ -148,6 +149,8 @@ class Scenario:
             pages_worth_sharing=pick.choice([2, 8]),
             worth_loading_rows=pick.choice([40, 500, 100_000]),
             most_empty_pages=10,
+            # What a killed run leaves in a database ends soon.
+            lease_s=2.0,
         )
         self.changes = Changes(Random(seed), account, self.clock, self.lookback, self.start)
         self.read_whole: set[str] = set()
@@ -285,9 +288,10 @@ class Scenario:
         if stop_after_s is not None:
             stopper.start()
         settings = journey.settings(*flags["reports"], **{name: flags[name] for name in flags if name != "reports"})
-        loading = journey.pipeline()
-        with held_open(loading):
-            outcomes = run(loading, settings, clock=self.clock, stop=stop, tuning=tuning)
+        with Turn("klaviyo", str(journey.pipelines_dir), wait=True) as turn:
+            loading = journey.pipeline(turn=turn)
+            with held_open(loading):
+                outcomes = run(loading, settings, clock=self.clock, stop=stop, tuning=tuning, turn=turn)
         stopper.cancel()
         failed = {one.report: one.error for one in outcomes if one.error or not one.loaded}
         if failed and not may_fail and stop_after_s is None:
@@ -319,11 +323,17 @@ class Scenario:
             raise Different(f"a run ended with exit code {process.exitcode}")
 
     def _start(
-        self, flags: dict[str, Any], tuning: Tuning, death: Death | None = None, began: Any = None
+        self,
+        flags: dict[str, Any],
+        tuning: Tuning,
+        death: Death | None = None,
+        began: Any = None,
+        *,
+        waits: bool = True,
     ) -> multiprocessing.process.BaseProcess:
         given = {
             "folder": self.folder, "url": self.journey.server.url, "clock": self.clock, "flags": flags, "death": death,
-            "tuning": tuning, "destination": self.destination, "environment": self.environment, "began": began,
+            "tuning": tuning, "destination": self.destination, "environment": self.environment, "began": began, "waits": waits,
         }  # fmt: skip
         process = PROCESSES.Process(target=work, kwargs=given)
         process.start()
@@ -350,8 +360,9 @@ class Scenario:
             path.write_bytes(pick.choice([b"", b"\0" * len(whole), whole[: len(whole) // 2]]))
 
     def run_two_at_once(self) -> None:
-        """Two runs of the same pipeline, of which the second may refuse."""
-        processes = [self._start(self._flags(), self.tuning) for _ in range(2)]
+        """Two runs of the same pipeline, of which the second refuses or waits."""
+        waits = self.random.random() < 0.5
+        processes = [self._start(self._flags(), self.tuning, waits=waits) for _ in range(2)]
         for process in processes:
             process.join(HANGS_S)
             if process.is_alive():

@@ -25,6 +25,7 @@ from sources.klaviyo.load.duckdb import duckdb_file, prepare
 from sources.klaviyo.load.pipeline import load_settings, open_pipeline
 from sources.klaviyo.load.runner import Outcome
 from sources.klaviyo.load.runner import run as run_loop
+from sources.klaviyo.load.turn import Turn
 
 #: The present of every test account unless a test moves it: a Tuesday, in the middle of a minute.
 NOW = datetime(2026, 6, 30, 12, 0, 30, tzinfo=UTC)
@@ -114,8 +115,8 @@ class Journey:
             given["reports"] = list(reports)
         return load_settings(pipeline, given, clock=self.clock)
 
-    def pipeline(self, name: str = "klaviyo") -> dlt.Pipeline:
-        return open_pipeline(name, pipelines_dir=str(self.pipelines_dir))
+    def pipeline(self, name: str = "klaviyo", turn: Turn | None = None) -> dlt.Pipeline:
+        return open_pipeline(name, pipelines_dir=str(self.pipelines_dir), turn=turn)
 
     def run(self, *reports: str, pipeline: str = "klaviyo", **flags: Any) -> dict[str, Outcome]:
         """One run of the loop; the outcomes by report, and the requests of this run alone in `server.requests`."""

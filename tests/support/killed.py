@@ -23,6 +23,7 @@ from sources.klaviyo.extract.buffer import Drained
 from sources.klaviyo.extract.tuning import Tuning
 from sources.klaviyo.load.pipeline import load_settings, open_pipeline
 from sources.klaviyo.load.runner import run
+from sources.klaviyo.load.turn import Turn
 from tests.support.journeys import KEY, FakeClock, home
 
 # Forked from a server that has imported everything, a run starts at once, and no thread is forked with it. The last two
@@ -91,6 +92,7 @@ def work(
     destination: str | None = None,
     environment: Mapping[str, str] | None = None,
     began: threading.Event | None = None,
+    waits: bool = False,
 ) -> None:
     """Run to the end, unless somebody kills this process.
 
@@ -101,6 +103,7 @@ def work(
         destination: dlt's name of it; default DuckDB.
         environment: variables to set, such as the destination's credentials.
         began: set as soon as the run begins; an event of another process.
+        waits: for another run to end, or for the lease of one that was killed.
     """
     if began is not None:
         began.set()
@@ -110,8 +113,10 @@ def work(
     setattr(Drained, "__iter__", in_pieces(Drained.__iter__))  # noqa: B010 - mypy takes it for a bound method
     with home(folder, config):
         settings = load_settings("klaviyo", {"api_key": KEY, "base_url": url, **flags}, clock=clock)
-        pipeline = open_pipeline("klaviyo", destination, pipelines_dir=str(folder / "pipelines"))
-        outcomes = run(pipeline, settings, clock=clock, tuning=tuning)
+        pipelines_dir = str(folder / "pipelines")
+        with Turn("klaviyo", pipelines_dir, wait=waits) as turn:
+            pipeline = open_pipeline("klaviyo", destination, pipelines_dir=pipelines_dir, turn=turn)
+            outcomes = run(pipeline, settings, clock=clock, tuning=tuning, turn=turn)
     if any(outcome.error or not outcome.loaded for outcome in outcomes):
         sys.stderr.write(f"{[outcome.error for outcome in outcomes]}\n")
         raise SystemExit(FAILED)

@@ -10,6 +10,7 @@ import psycopg2
 
 from sandbox import Account
 from sources.klaviyo.load.pipeline import open_pipeline
+from sources.klaviyo.load.turn import Turn
 from tests.support.journeys import FakeClock, Journey
 
 
@@ -29,8 +30,8 @@ class PostgresJourney(Journey):
         self._connection.close()
         super().close()
 
-    def pipeline(self, name: str = "klaviyo") -> dlt.Pipeline:
-        return open_pipeline(name, "postgres", pipelines_dir=str(self.pipelines_dir))
+    def pipeline(self, name: str = "klaviyo", turn: Turn | None = None) -> dlt.Pipeline:
+        return open_pipeline(name, "postgres", pipelines_dir=str(self.pipelines_dir), turn=turn)
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
