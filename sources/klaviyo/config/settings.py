@@ -238,7 +238,7 @@ CUSTOM_SETTINGS = _by_name(
     Setting(
         "like",
         "the name of an analytics report",
-        "Make another definition of this report, with the same columns. Its settings take the place of those below.",
+        "Instead of `endpoint`: another definition of this report. Its own settings stand beside it: see below.",
     ),
     Setting("filter", "Klaviyo's filter grammar", "Which records; the period is added to it."),
     Setting(
