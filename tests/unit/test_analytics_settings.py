@@ -24,7 +24,7 @@ from sources.klaviyo.decode.analytics import OBSERVED_AT, AnalyticsShaper, each_
 from sources.klaviyo.errors import ConfigError, ContractViolation, TransientError
 from sources.klaviyo.http import query
 from sources.klaviyo.plan import state
-from sources.klaviyo.plan.plan import Plan, plan_analytics
+from sources.klaviyo.plan.plan import Plan, Selection, parts_of_quotas, plan_analytics
 from sources.klaviyo.windows import Window, intersection, union
 
 NOW = datetime(2026, 6, 30, 12, 0, 30, tzinfo=UTC)
@@ -420,8 +420,13 @@ def test_a_row_that_is_on_two_pages_is_there_once_as_the_last_one_says() -> None
 
 
 def planned(name: str, remembered: Mapping[str, Any], now: datetime = NOW, zone: str = "UTC", **values: Any) -> Plan:
-    report = reports(DEFAULT_REVISION)[name]
-    return plan_analytics(report, settings(name, now=now, **values).reports[name], remembered, zone, now)
+    report, own = reports(DEFAULT_REVISION)[name], settings(name, now=now, **values).reports[name]
+    parts = parts_of_quotas({name: Selection(report, own)}, pipeline_state({name: remembered}), now, zone)
+    return plan_analytics(report, own, remembered, zone, now, parts.get(name))
+
+
+def pipeline_state(resources: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sources": {"klaviyo": {"resources": resources}}}
 
 
 def after(plan: Plan, read: list[Window], requests: int = 1, now: datetime = NOW) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Report:
         metric: name of the metric whose events are wanted. Its id is looked up when a run starts.
         custom: set where a user wrote the report: its table is raw.
         event_metric: set where the rows are the events of one chosen metric.
-        like: the predefined report that it is a part of, if any. Such reports share their threads.
+        like: the predefined report that it is a part or another definition of, if any. Such reports share their threads.
         table: the table it writes, where not the one of its name.
         include, additional_fields, optional_fields, fields, rows, nested, history, whole, on_by_default, by_metric:
             see `ReportRow`.
@@ -75,6 +75,16 @@ class Report:
         """The report as it is asked for with these switches on."""
         asked = tuple(name for name in self.optional_fields if name in options)
         return replace(self, additional_fields=self.additional_fields + asked) if asked else self
+
+    @property
+    def redefines(self) -> str | None:
+        """The predefined analytics report that a user wrote another definition of; None for any other report."""
+        return self.like if self.endpoint.analytics is not None else None
+
+    @property
+    def is_users_own(self) -> bool:
+        """Whether a user wrote it, under `custom_reports`."""
+        return self.custom is not None or self.redefines is not None
 
     @cached_property
     def lineage(self) -> tuple[Endpoint, ...]:

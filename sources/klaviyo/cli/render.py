@@ -71,6 +71,7 @@ def report_info(report: Report) -> dict[str, Any]:
     return {
         "name": report.name,
         "description": contract.description,
+        "like": report.redefines,
         "endpoint": endpoint.path,
         "cursor": cursor.field if cursor else None,
         "read": "by period" if cursor else "whole, kept as history" if report.history else "whole",
@@ -127,6 +128,8 @@ def show_columns(info: Mapping[str, Any]) -> None:
     """Write one report with its columns."""
     write(f"{info['name']}: {info['description']}")
     daily = f", {info['requests_per_day']:,} a day" if info["requests_per_day"] else ""
+    if info["like"]:
+        write(f"  like      {info['like']}, with a definition of its own")
     write(f"  endpoint  {info['endpoint']}, {info['requests_per_minute']:,} requests a minute{daily}")
     write(f"  read      {info['read']}" + (f", cursor {info['cursor']}" if info["cursor"] else ""))
     write(f"  scopes    {', '.join(info['scopes'])}")

@@ -34,7 +34,7 @@ def analytics_query(raw: RawSettings, report: Report, capabilities: Capabilities
     """
     if report.endpoint.analytics is None:
         raise ValueError(f"{report.name} is not an analytics report")
-    written = _WrittenQuery(raw, report.name, report.endpoint.analytics, capabilities)
+    written = _WrittenQuery(raw, report, report.endpoint.analytics, capabilities)
     query = written.query()
     written.raise_problems()
     return query
@@ -43,9 +43,14 @@ def analytics_query(raw: RawSettings, report: Report, capabilities: Capabilities
 class _WrittenQuery(Written):
     """The settings of one analytics report as the user wrote them."""
 
-    def __init__(self, raw: RawSettings, name: str, analytics: Analytics, capabilities: Capabilities) -> None:
-        super().__init__(raw, name)
+    def __init__(self, raw: RawSettings, report: Report, analytics: Analytics, capabilities: Capabilities) -> None:
+        super().__init__(raw, report.name)
+        self._is_custom = report.redefines is not None
         self._analytics, self._capabilities = analytics, capabilities
+
+    @property
+    def label(self) -> str:
+        return f"custom report {self.name}" if self._is_custom else self.name
 
     def query(self) -> AnalyticsQuery:
         """The query. Problems are collected in `problems`."""

@@ -63,7 +63,9 @@ def settings_from(raw: RawSettings, now: datetime) -> Settings:
         mine = one.made
         # A report with a problem keeps its name, so that the problem is reported once.
         checked.update({key: facts_of(report) for key, report in mine.items()} or {one.name: ReportFacts()})
-        own = {key: value for key, value in one.table.items() if key in REPORT_SETTINGS}
+        # In the place of a report's own settings, they are checked as those of a predefined report.
+        applying = {*REPORT_SETTINGS, *(key for report in mine.values() for key in facts_of(report).analytics_settings)}
+        own = {key: value for key, value in one.table.items() if key in applying}
         beside = raw.values.get(one.name)
         for table in mine or (one.name,):
             if isinstance(beside, Mapping) or beside is None:
@@ -72,13 +74,14 @@ def settings_from(raw: RawSettings, now: datetime) -> Settings:
                 origins.setdefault(f"{table}.{key}", raw.origins.get(f"{CUSTOM_REPORTS}.{one.name}.{key}", ""))
     if values.get("reports") is not None:
         values["reports"] = _with_included(values["reports"], custom)
-    settings = _attempt(problems, build, RawSettings(values, origins), checked, now)
+    merged = RawSettings(values, origins)
+    settings = _attempt(problems, build, merged, checked, now)
     predefined = reports(revision)
     queries: dict[str, AnalyticsQuery] = {}
-    for name in settings.reports if settings else [name for name in predefined if name in values]:
+    for name in settings.reports if settings else [name for name in (*predefined, *custom) if name in values]:
         report = custom.get(name) or predefined.get(name)
         if report is not None and report.endpoint.analytics is not None:
-            query = _attempt(problems, analytics_query, raw, report, capabilities(revision)[report.endpoint.path])
+            query = _attempt(problems, analytics_query, merged, report, capabilities(revision)[report.endpoint.path])
             if query is not None:
                 queries[name] = query
     if problems or settings is None:

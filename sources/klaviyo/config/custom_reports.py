@@ -19,6 +19,7 @@ from ..catalog.reports import REPORT_SPANS, parents_of, reports
 from ..catalog.revisions import REVISIONS
 from . import filter_grammar
 from .raw_settings import RawSettings, nearest, show
+from .report_facts import facts_of
 from .settings import ACCOUNT_SETTINGS, ALL, CUSTOM_REPORTS, CUSTOM_SETTINGS, REPORT_SETTINGS
 from .written import Written, all_of, unknown
 
@@ -70,6 +71,8 @@ class WrittenReport(Written):
         if not isinstance(self.table, Mapping):
             self.problems.append(f"{self.label}: a table of settings is needed, not {show(self.table)}.")
             return None
+        if self.value("like") is not None:
+            return self._like()
         allowed = [*CUSTOM_SETTINGS, *REPORT_SETTINGS]
         for key in self.table:
             if key not in allowed:
@@ -104,6 +107,28 @@ class WrittenReport(Written):
         )
         return None if self.problems else report
 
+    def _like(self) -> Report | None:
+        """Another definition of a predefined analytics report. What it asks for is checked in `analytics.py`."""
+        counting = {name: one for name, one in reports(self.revision).items() if one.endpoint.analytics is not None}
+        like = self._text("like")
+        if like is None:
+            return None
+        if like not in counting:
+            what = "no analytics report." if like in REPORT_SPANS else f"unknown{nearest(like, counting)}"
+            self.wrong("like", f"{what} Allowed: {', '.join(counting)}.")
+            return None
+        report = counting[like]
+        allowed = ["like", *REPORT_SETTINGS, *facts_of(report).analytics_settings]
+        for key in self.table:
+            if key not in allowed:
+                why = (
+                    f'not beside like = "{like}".'
+                    if key in CUSTOM_SETTINGS
+                    else f"unknown setting{nearest(key, allowed)}"
+                )
+                self.wrong(key, f"{why} Allowed: {', '.join(allowed)}.")
+        return None if self.problems else replace(report, name=self.name, like=like, on_by_default=True)
+
     def _check_name(self) -> None:
         taken = {*REPORT_SPANS, *ACCOUNT_SETTINGS, *REPORT_SETTINGS, ALL, CUSTOM_REPORTS}
         where = self._raw.where(f"{CUSTOM_REPORTS}.{self.name}")
@@ -134,7 +159,11 @@ class WrittenReport(Written):
         rows = endpoints(self.revision)
         if text is None:
             if self.value("endpoint") is None:
-                self.wrong("endpoint", f"mandatory. Allowed: a path, or {', '.join(rows)}.")
+                self.wrong(
+                    "endpoint",
+                    f"mandatory. Allowed: a path, or {', '.join(rows)}. For another definition of an analytics report "
+                    "set like instead.",
+                )
             return None
         row = rows.get(text)
         asked = _PLACEHOLDER.sub("{id}", text.strip("/").removeprefix("api/"))

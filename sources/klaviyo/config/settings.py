@@ -232,7 +232,14 @@ ANALYTICS_SETTINGS = _by_name(
 )
 #: Settings of a custom report, under `custom_reports`.
 CUSTOM_SETTINGS = _by_name(
-    Setting("endpoint", "a name or a path", "What to read: `events`, `/api/lists/{id}/tags`. Mandatory."),
+    Setting(
+        "endpoint", "a name or a path", "What to read: `events`, `/api/lists/{id}/tags`. This or `like` is mandatory."
+    ),
+    Setting(
+        "like",
+        "the name of an analytics report",
+        "Instead of `endpoint`: another definition of this report. Its own settings stand beside it: see below.",
+    ),
     Setting("filter", "Klaviyo's filter grammar", "Which records; the period is added to it."),
     Setting(
         "metric",

@@ -115,7 +115,8 @@ class Metrics:
         variants = []
         several = analytics.api is AnalyticsApi.AGGREGATE
         kind = "metric" if several else "conversion_metric"
-        hint = f"Set {analytics.metric_setting} under [sources.klaviyo.{report.name}]"
+        table = report.name if report.redefines is None else f"custom_reports.{report.name}"
+        hint = f"Set {analytics.metric_setting} under [sources.klaviyo.{table}]"
         for name in names:
             matching = self._matching(name)
             if not matching:

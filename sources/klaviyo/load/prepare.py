@@ -20,7 +20,17 @@ from ..extract.engine import Engine
 from ..extract.handle import Handle
 from ..extract.tuning import DEFAULT, Tuning
 from ..plan import state
-from ..plan.plan import Plan, Selection, differs, fingerprint, plan_again, selections, settings_of_metric
+from ..plan.plan import (
+    Plan,
+    Selection,
+    differs,
+    fingerprint,
+    is_of_one_kind,
+    parts_of_quotas,
+    plan_again,
+    selections,
+    settings_of_metric,
+)
 from ..windows import Window
 
 log = logging.getLogger("klaviyo")
@@ -67,6 +77,9 @@ class Run:
         self._inherited: dict[str, list[Window]] = {}
         self._plans: dict[str, Plan] = {}
         self._waiting: list[str] = []
+        self._stored: Mapping[str, Any] = {}
+        # Report -> its part of a daily quota, once the first of them is planned.
+        self._parts: dict[str, int] | None = None
         # dlt extracts parallelized resources in threads.
         self._lock = threading.Lock()
 
@@ -78,6 +91,7 @@ class Run:
         Raises:
             KlaviyoError: a name that no metric has, or the metrics cannot be read; if errors are to be raised.
         """
+        self._stored = pipeline_state
         if state.include_refused(pipeline_state, self._revision, self.began):
             self._engine.lookups.one_by_one()
         known = state.known_metrics(pipeline_state)
@@ -89,10 +103,8 @@ class Run:
             stored = state.of_report(pipeline_state, name)
             if not differs(selected.report, stored):
                 continue
-            before, now = (
-                (text or "").split()[0] for text in (state.fingerprint(stored), fingerprint(selected.report))
-            )
-            if before == now:
+            before, now = state.fingerprint(stored) or "", fingerprint(selected.report)
+            if is_of_one_kind(before, now):
                 self.anew.add(name)
                 log.info("%s: what it asks for has changed, so its period is read again and its table replaced", name)
                 continue
@@ -100,7 +112,7 @@ class Run:
             self._refuse(
                 name,
                 ConfigError(
-                    f'{name}: its table was made with mode = "{before}", which "{now}" does not fit: drop it with '
+                    f'{name}: its table was made with {_kind(before)}, which "{now.split()[0]}" does not fit: drop it with '
                     f"`dlt pipeline NAME drop {name}`, or give the report another name"
                 ),
             )
@@ -149,6 +161,8 @@ class Run:
             # Without a timezone the engine says why, and reads nothing.
             with suppress(KlaviyoError):
                 zone = self._engine.account.timezone()
+            if self._parts is None:
+                self._parts = parts_of_quotas(self.selected, self._stored, self.began, zone)
         return plan_again(
             selected.report,
             selected.settings,
@@ -157,6 +171,7 @@ class Run:
             zone=zone,
             anew=name in self.anew,
             inherited=self._inherited.get(name, ()),
+            most_requests=(self._parts or {}).get(name),
         )
 
     def plan(self, name: str) -> Plan:
@@ -221,3 +236,9 @@ class Run:
     def close(self) -> None:
         """End all threads; what is not loaded is forgotten."""
         self._engine.close()
+
+
+def _kind(fingerprint: str) -> str:
+    """What a table was made by, as the settings say it."""
+    kind = fingerprint.split()[0]
+    return f'{"mode" if kind in ("raw", "inferred") else "like"} = "{kind}"'

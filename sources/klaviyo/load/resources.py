@@ -342,7 +342,7 @@ class _Writer:
         self._run.note(dlt.current.source_state())
         if report.event_metric is not None:
             state.remember_metric(self._state, report.event_metric)
-        if report.custom is not None and report.is_windowed:
+        if report.is_users_own and report.is_windowed:
             state.remember_fingerprint(self._state, fingerprint(report))
 
     def _empty(self) -> Any:

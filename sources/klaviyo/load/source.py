@@ -16,7 +16,7 @@ from dlt.common.pipeline import PipelineContext
 from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource, DltSource
 
-from ..config.settings import CUSTOM_REPORTS, Settings
+from ..config.settings import ANALYTICS_SETTINGS, CUSTOM_REPORTS, Settings
 from ..errors import ConfigError
 from ..extract.tuning import DEFAULT
 from ..plan.plan import Disposition, Selection, disposition_of, is_read_whole
@@ -63,6 +63,7 @@ def klaviyo(
     request_timeout_s: float | None = None,
     max_wait_s: float | None = None,
     postgres_json: str | None = None,
+    custom_reports: Mapping[str, Mapping[str, Any]] | None = None,
     report_settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Iterable[DltResource]:
     """The reports of one Klaviyo account, one dlt resource each.
@@ -74,6 +75,7 @@ def klaviyo(
     Where metrics are chosen for a report, Klaviyo is asked for the account's metrics when the source is made.
 
     Args:
+        custom_reports: name of a custom report -> what it is (see docs/custom-reports.md).
         report_settings: report name -> settings of that report alone, as in `[sources.klaviyo.<report>]`.
 
     Raises:
@@ -90,8 +92,9 @@ klaviyo.ref.SPEC = _Scaffold
 @dlt.source(name=SOURCE, section=SOURCE, spec=BaseConfiguration, max_table_nesting=0)
 def klaviyo_report(
     name: str,
-    endpoint: str,
+    endpoint: str | None = None,
     *,
+    like: str | None = None,
     filter: str | None = None,
     metric: str | None = None,
     fields: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
@@ -106,15 +109,22 @@ def klaviyo_report(
 
     pipeline.run(klaviyo_report("vip_orders", "events", metric="Placed Order", start_date="2026-01-01"))
 
+    Or another definition of an analytics report:
+
+    pipeline.run(klaviyo_report("by_day", like="campaign_values", interval="day", start_date="2026-01-01"))
+
     Args:
         name: of the report, the dlt resource and the table.
         endpoint: a name or a path; this and what follows as under `custom_reports` (see docs/custom-reports.md).
+        like: an analytics report, instead of the endpoint; its own settings are taken too.
         settings: every other setting that `klaviyo()` takes.
 
     Raises:
         ConfigError: a setting is wrong or missing.
     """
     given = {key: value for key, value in locals().items() if key not in ("name", "settings") and value is not None}
+    if like is not None:
+        given |= {key: settings.pop(key) for key in ANALYTICS_SETTINGS if key in settings}
     return _resources({**settings, CUSTOM_REPORTS: {name: given}, "reports": [name]}, "the call of klaviyo_report()")
 
 

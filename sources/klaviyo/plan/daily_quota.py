@@ -3,6 +3,8 @@
 It is not known when Klaviyo's day begins, so the requests of any 24 hours stay within the quota. A first run may send
 nearly all of it. A later run gets a share in proportion to the time since the last run. Each run leaves as much as a
 scheduler that runs every hour needs to get its turn in every run. What a run cannot read is left to the next one.
+
+Reports of one endpoint have one quota together: what any of them sent counts, and they divide the share of a run.
 """
 
 from __future__ import annotations
@@ -56,6 +58,27 @@ def share(quota: int, spent: Spent, now: datetime) -> int:
     turns = min(quota - _still_counted(spent, now + hours * HOUR) - hours for hours in range(_RUNS_A_DAY))
     # Versions before 0.2.0 left nothing to later runs: what is left then is not for turns, but better than nothing.
     return max(0, min(left, max(1, min(fair, turns))))
+
+
+def divided(total: int, wanted: Sequence[int]) -> list[int]:
+    """What each of several reports gets of a share: equal parts, and what one does not want goes to the others.
+
+    Args:
+        total: the share.
+        wanted: the requests that each of them would send. Where the parts cannot be equal, the first ones get more.
+
+    Returns:
+        The parts, whose sum is the share. What nobody wants is divided too: requests may have to be sent again.
+    """
+    parts = [0] * len(wanted)
+    for most in (wanted, [total] * len(wanted)):
+        while total and (short := [number for number, part in enumerate(parts) if part < most[number]]):
+            each = max(1, total // len(short))
+            for number in short:
+                more = min(each, most[number] - parts[number], total)
+                parts[number] += more
+                total -= more
+    return parts
 
 
 def _still_counted(spent: Spent, moment: datetime) -> int:

@@ -16,7 +16,7 @@ from ..catalog.reports import reports
 from ..config.settings import VISIBILITY_LAG, ReportSettings, Settings
 from ..windows import BEGINNING, EVERYTHING, Window, chunks, intersection, subtract, union, until
 from . import state
-from .daily_quota import share
+from .daily_quota import divided, recent, share
 from .event_metrics import chosen
 
 #: How far back an analytics report goes that is to read everything without a start date.
@@ -144,7 +144,12 @@ class Plan:
 
 
 def plan_analytics(
-    report: Report, settings: ReportSettings, resource_state: Mapping[str, Any], zone: str, now: datetime
+    report: Report,
+    settings: ReportSettings,
+    resource_state: Mapping[str, Any],
+    zone: str,
+    now: datetime,
+    most_requests: int | None = None,
 ) -> Plan:
     """The plan of an analytics report: whole intervals of the account's calendar, within the daily quota.
 
@@ -159,18 +164,18 @@ def plan_analytics(
         resource_state: what is stored of the report.
         zone: IANA name of the account's timezone.
         now: aware UTC.
+        most_requests: its part of the daily quota, where there is one: see `parts_of_quotas`.
     """
     analytics, query = report.endpoint.analytics, settings.analytics
     if analytics is None or query is None:
         raise ValueError(f"{report.name} is no analytics report")
-    clock, quota = ZoneInfo(zone), report.endpoint.rate.daily
+    clock = ZoneInfo(zone)
     end = min(own_day(settings.end, clock), (now - VISIBILITY_LAG).replace(microsecond=0))
     start = own_day(settings.start, clock) if settings.start else end - _WITHOUT_A_START
     since = BEGINNING
     if analytics.since is not None:
         since = datetime.combine(analytics.since, time(), clock).astimezone(UTC)
     start = max(start, since)
-    most_requests = None if quota is None else share(quota, state.spent(resource_state), now)
     query = replace(query, zone=zone, most_requests=most_requests)
     settings = replace(settings, start=start, end=end, analytics=query)
     redefined = state.loaded_by(resource_state) not in (None, query.signature)
@@ -254,6 +259,7 @@ def plan_again(
     zone: str | None = None,
     anew: bool = False,
     inherited: Sequence[Window] = (),
+    most_requests: int | None = None,
 ) -> Plan:
     """The plan of a report, from what is stored of it.
 
@@ -262,9 +268,11 @@ def plan_again(
         zone: the account's timezone, where it was asked for; else the one of the last run.
         anew: the table is replaced, since the report asks for other rows than those that are loaded.
         inherited: other loaded periods of the rows that it asks for.
+        most_requests: see `plan_analytics`.
     """
     if settings.analytics is not None:
-        return plan_analytics(report, settings, resource_state, zone or state.zone(resource_state) or "UTC", now)
+        zone = zone or state.zone(resource_state) or "UTC"
+        return plan_analytics(report, settings, resource_state, zone, now, most_requests)
     stored = state.covered(resource_state, Selection(report, settings).loaded_by)
     loaded = _trusted([*stored, *inherited], now)
     if differs(report, resource_state) and not anew:
@@ -284,8 +292,44 @@ def _trusted(stored: Sequence[Window], now: datetime) -> list[Window]:
     return until([window for window in union(stored) if window.end <= now + _CLOCKS_DIFFER], now)
 
 
+def parts_of_quotas(
+    selected: Mapping[str, Selection], pipeline_state: Mapping[str, Any], now: datetime, zone: str | None = None
+) -> dict[str, int]:
+    """Report -> how many requests it may send in this run, of those with a daily quota.
+
+    The quota is the endpoint's: what any report of it sent counts, and those that are selected divide the share of the
+    run. Where it cannot be divided evenly, more goes to those that sent least in the last 24 hours.
+
+    Args:
+        selected: what this run reads.
+        now: aware UTC.
+        zone: as in `plan_again`.
+    """
+    families: dict[str, list[Selection]] = {}
+    for one in selected.values():
+        if one.settings.analytics is not None and one.report.endpoint.rate.daily is not None:
+            families.setdefault(one.report.like or one.report.name, []).append(one)
+    parts: dict[str, int] = {}
+    for like, family in families.items():
+        quota = family[0].report.endpoint.rate.daily or 0
+        total = share(quota, state.spent_like(pipeline_state, like), now)
+        stored = {one.report.name: state.of_report(pipeline_state, one.report.name) for one in family}
+        sent = {name: sum(requests for _, requests in recent(state.spent(own), now)) for name, own in stored.items()}
+        family.sort(key=lambda one: sent[one.report.name])
+        plans = [plan_again(one.report, one.settings, stored[one.report.name], now, zone=zone) for one in family]
+        wanted = [len(plan.windows) for plan in plans]
+        parts |= {one.report.name: part for one, part in zip(family, divided(total, wanted), strict=True)}
+    return parts
+
+
 def fingerprint(report: Report) -> str:
-    """The mode of a custom report and a hash of its definition. If it changes, the report has other rows."""
+    """What a user's report is made of, and a hash of what it asks for. If it changes, the report has other rows.
+
+    The first word is the mode of a raw report, or the report that an analytics report is like: a table of one fits no
+    other. Which numbers an analytics report asks for is its definition: see `AnalyticsQuery.signature`.
+    """
+    if report.redefines is not None:
+        return report.redefines
     endpoint = report.endpoint
     told = (
         (endpoint.path, endpoint.parent, [(variant.filter, dict(variant.context)) for variant in endpoint.variants]),
@@ -303,7 +347,15 @@ def fingerprint(report: Report) -> str:
 def differs(report: Report, resource_state: Mapping[str, Any]) -> bool:
     """Whether a report asks for other rows than those that are loaded."""
     before = state.fingerprint(resource_state)
-    return report.custom is not None and report.is_windowed and before not in (None, fingerprint(report))
+    if before is None or not report.is_users_own:
+        return False
+    now = fingerprint(report)
+    return before != now and (report.is_windowed or not is_of_one_kind(before, now))
+
+
+def is_of_one_kind(before: str, now: str) -> bool:
+    """Whether a table that was made by one fingerprint can hold the rows of another: dlt cannot change its kind."""
+    return before.split()[0] == now.split()[0]
 
 
 def settings_of_metric(settings: ReportSettings) -> ReportSettings:
@@ -326,12 +378,14 @@ def plan_all(settings: Settings, pipeline_state: Mapping[str, Any], now: datetim
         pipeline_state: what is stored of all of them.
         now: aware UTC.
     """
-    found = []
-    for name, selected in selections(settings).items():
+    found, chosen_reports = [], selections(settings)
+    parts = parts_of_quotas(chosen_reports, pipeline_state, now)
+    for name, selected in chosen_reports.items():
         report, own, stored = selected.report, selected.settings, state.of_report(pipeline_state, name)
         if own.metrics:
             found += _of_known_metrics(selected, pipeline_state, now)
-        found.append(plan_again(report, own, stored, now, anew=differs(report, stored)))
+        anew = differs(report, stored)
+        found.append(plan_again(report, own, stored, now, anew=anew, most_requests=parts.get(name)))
     return found
 
 

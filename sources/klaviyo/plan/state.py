@@ -131,6 +131,19 @@ def spent(resource_state: Mapping[str, Any]) -> list[tuple[datetime, int]]:
     ]
 
 
+def spent_like(pipeline_state: Mapping[str, Any], report: str) -> list[tuple[datetime, int]]:
+    """As `spent`, of a predefined analytics report and of all that are like it: they have one endpoint, and one quota.
+
+    Reports that the settings no longer have are among them.
+    """
+    return [
+        entry
+        for name, resource_state in _resources(pipeline_state).items()
+        if report in (name, fingerprint(resource_state))
+        for entry in spent(resource_state)
+    ]
+
+
 def remember_analytics(
     resource_state: MutableMapping[str, Any],
     analytics_query: AnalyticsQuery,
