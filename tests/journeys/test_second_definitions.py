@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from sources.klaviyo.errors import ConfigError
 from sources.klaviyo.extract.tuning import DEFAULT, Tuning
 from sources.klaviyo.load.stored_state import current_plans
 from sources.klaviyo.plan.estimate import cost_of
-from tests.journeys.test_analytics_journeys import MESSAGES, TODAY, FastClock, loaded, made_up, told
+from tests.journeys.test_analytics_journeys import END, MESSAGES, TODAY, FastClock, loaded, made_up, told
 from tests.journeys.test_redefinition import SMALL, as_read_at_once, into, numbers
 from tests.support import truth_reports as truth
 from tests.support.journeys import KEY, Journey, doubled, home
@@ -130,6 +130,29 @@ def test_a_predefined_report_that_changes_leaves_its_second_definition_untouched
     assert numbers(journey) == as_read_at_once(journey, start_date=START, campaign_values=week)
 
 
+def test_metric_aggregates_have_a_second_definition_too_and_share_no_quota(journey: Journey) -> None:
+    custom = {"orders_by_hour": {"like": "metric_aggregates", "interval": "hour", "metrics": ["Placed Order"]}}
+    outcomes = journey.load("metric_aggregates", "orders_by_hour", start_date=START, custom_reports=custom)
+    assert all(outcome.deferred == [] for outcome in outcomes.values())
+    orders = truth.metric_id(journey.account)
+    start, zone = datetime(2026, 6, 1, 4, tzinfo=UTC), "America/New_York"
+    for report, interval in (("metric_aggregates", "day"), ("orders_by_hour", "hour")):
+        wanted = {
+            begin: (cell["count"], pytest.approx(cell["sum_value"]), cell["unique"])
+            for (_, begin), cell in truth.aggregates(
+                journey.account, orders, start, END, interval, timezone=zone
+            ).items()
+        }
+        found = journey.sql(
+            f"SELECT starts_at, count, sum_value, unique_profiles FROM klaviyo.{report} "
+            f"WHERE count > 0 AND metric_id = '{orders}'"
+        )
+        assert wanted
+        assert {begin: tuple(numbers) for begin, *numbers in found} == wanted
+        assert len(found) == len(wanted)
+    assert journey.sql("SELECT DISTINCT metric_name FROM klaviyo.orders_by_hour") == [("Placed Order",)]
+
+
 def test_reports_of_one_endpoint_share_its_quota_until_both_are_complete(journey: Journey) -> None:
     custom = {"daily": DAILY, "viewed": {**DAILY, "conversion_metric": VIEWED}}
     given: dict[str, Any] = {"start_date": "2026-01-01", "custom_reports": custom}
@@ -230,6 +253,12 @@ def test_the_command_line_knows_it(
         assert [(one["report"], one["least_requests"]) for one in planned] == [
             ("campaign_values_daily", 2), ("campaign_values", 1),
         ]  # fmt: skip
+    with home(journey.folder, WRITTEN.replace("Placed Order", "Placed Ordre")):
+        # Whether the key may read one of them says nothing about the metric of the other.
+        assert main(["check", "campaign_values", "campaign_values_daily", "--json"]) == 1
+        verdicts = {one["report"]: one for one in json.loads(capsys.readouterr().out)["reports"]}
+        assert verdicts["campaign_values"]["allowed"] is True
+        assert 'no metric "Placed Ordre"' in str(verdicts["campaign_values_daily"])
     with home(journey.folder, WRITTEN.replace('"day"', '"year"')):
         assert main(["plan", "campaign_values_daily"]) == 2
         assert (

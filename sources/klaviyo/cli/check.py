@@ -126,7 +126,9 @@ class _Probe:
             report = selected.report
             fields, first = tuple(sorted(report.fields.items())), report.endpoint.variants[0].filter
             path, include, additional = report.endpoint.path, report.include, report.additional_fields
-            keys[name] = (path, first, report.sort, include, additional, fields)
+            # Whether the account has the metrics that are counted differs between definitions of one report.
+            counted = selected.settings.analytics.metrics if selected.settings.analytics else ()
+            keys[name] = (path, first, report.sort, include, additional, fields, counted)
             to_try.setdefault(keys[name], selected)
         with ThreadPoolExecutor(_THREADS) as pool:
             tried = dict(zip(to_try, pool.map(self._verdict, to_try.values()), strict=True))

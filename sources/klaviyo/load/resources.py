@@ -263,7 +263,8 @@ class _Writer:
             state.forget_staged(self._state)
             handle.output.loaded = not state.has_leftover(self._state)
             return
-        if known is not None or covered:
+        # Rows of one metric may be staged before its period is covered, which takes those of all metrics.
+        if known is not None or covered or handed_over:
             state.remember_staged(self._state, state.Staged(plan.loaded_by, build, covered))
         if complete:
             # The next load package replaces the table.
