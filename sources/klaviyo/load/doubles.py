@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 
 import dlt
-from dlt.destinations.sql_client import SqlClientBase, WithSqlClient
+from dlt.destinations.sql_client import WithSqlClient
 
 from ..catalog.report import Report
 from ..plan.state import SOURCE
@@ -36,10 +36,10 @@ def remove_doubles(
         How many rows were deleted.
     """
     column = report.cursor_column
-    if column is None or not windows:
+    if column is None or not windows or SOURCE not in pipeline.schema_names:
         return 0
-    with pipeline.destination_client(*[SOURCE] if SOURCE in pipeline.schema_names else []) as client:
-        if not isinstance(client, WithSqlClient) or not isinstance(client.sql_client, SqlClientBase):
+    with pipeline.destination_client(SOURCE) as client:
+        if not isinstance(client, WithSqlClient):
             return 0
         naming, sql = client.schema.naming, client.sql_client
         name = naming.normalize_table_identifier(report.table or report.name)
